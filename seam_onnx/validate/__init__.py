@@ -1,1 +1,66 @@
+"""Proof: parity, accuracy and latency of models, by onnxruntime alone.
 
+session.py opens and runs a model, parity.py compares outputs, accuracy.py judges scores by labels, latency.py
+measures models against each other (timing.py is the clock, claim.py says what its samples allow), cost.py
+adds load time, size and memory, stats.py says how sure a figure is, environment.py where it was taken,
+plain.py turns any result into JSON.
+"""
+
+from seam_onnx.validate.accuracy import (
+    Accuracy,
+    Classification,
+    LabelScore,
+    ScoreKind,
+    accuracy,
+    agreement,
+    answers,
+    are_probabilities,
+    classification,
+)
+from seam_onnx.validate.claim import Comparison, Timing, Verdict, verdict
+from seam_onnx.validate.cost import ModelCost, file_bytes, model_cost, peak_memory
+from seam_onnx.validate.environment import environment
+from seam_onnx.validate.latency import Latency, LatencyProgress, measure
+from seam_onnx.validate.parity import Parity, assert_parity, compare, parity
+from seam_onnx.validate.plain import to_json
+from seam_onnx.validate.providers import Provider
+from seam_onnx.validate.session import Session, open_session, provider_name
+from seam_onnx.validate.stats import Interval, McNemar, bootstrap_ratio, mcnemar, wilson
+
+__all__ = [
+    "Accuracy",
+    "Classification",
+    "Comparison",
+    "Interval",
+    "LabelScore",
+    "Latency",
+    "LatencyProgress",
+    "McNemar",
+    "ModelCost",
+    "Parity",
+    "Provider",
+    "ScoreKind",
+    "Session",
+    "Timing",
+    "Verdict",
+    "accuracy",
+    "agreement",
+    "answers",
+    "are_probabilities",
+    "assert_parity",
+    "bootstrap_ratio",
+    "classification",
+    "compare",
+    "environment",
+    "file_bytes",
+    "mcnemar",
+    "measure",
+    "model_cost",
+    "open_session",
+    "parity",
+    "peak_memory",
+    "provider_name",
+    "to_json",
+    "verdict",
+    "wilson",
+]

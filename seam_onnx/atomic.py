@@ -1,0 +1,66 @@
+"""Writing files so that nothing half-written is ever seen, whatever interrupts it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seam_onnx.errors import PathError
+
+__all__ = ["check_writable", "write_text", "writing"]
+
+
+@contextmanager
+def writing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A path to write to; on success it, and every file written beside it, takes its final place.
+
+    The temporary folder lies beside `path`, so that the rename stays on one file system. Side files (external data)
+    are renamed before the main one, so that the main file never names data that is not there.
+
+    Raises:
+        PathError: the folder cannot be made or written, or `path` exists and `overwrite` is False.
+    """
+    check_writable(path, overwrite=overwrite)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield folder / path.name
+        sides = sorted(p for p in folder.iterdir() if p.name != path.name)
+        for side in [*sides, folder / path.name]:
+            sync(side)
+            side.replace(path.parent / side.name)
+        sync(path.parent)
+    except OSError as error:
+        raise PathError(path, f"cannot be written ({error.strerror or error})", "check space and permissions") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_writable(path: Path, *, overwrite: bool = False) -> None:
+    """Make the parent folder and refuse early what could not be written later."""
+    if path.is_dir():
+        raise PathError(path, "is a folder", "give a file name")
+    if path.exists() and not overwrite:
+        raise PathError(path, "exists already", "give another name, or --force to replace it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PathError(path.parent, f"cannot be made ({error.strerror})", "choose another folder") from error
+    if not os.access(path.parent, os.W_OK):
+        raise PathError(path.parent, "is not writable", "choose another folder")
+
+
+def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:
+    """Write a text file atomically, UTF-8."""
+    with writing(path, overwrite=overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sync(path: Path) -> None:
+    """Ask the operating system to put a file or folder on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,191 @@
+"""The walk in the original world: labels are handed out, tied, bound and pinned."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from seam_onnx.blockers import Blocker
+from seam_onnx.channels.labels import UnionFind
+from seam_onnx.errors import SeamError
+from seam_onnx.model import Model
+from seam_onnx.ops import Array, Labels, Role, Walk, find, none
+
+__all__ = ["Binding", "Trace", "Work", "trace"]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One axis of an initializer that carries channels."""
+
+    node: str
+    """Name of the node that reads the initializer."""
+    initializer: str
+    """Its name."""
+    axis: int
+    """The axis, counted from the front."""
+    labels: Labels
+    """The label of each index along it, int64."""
+    role: Role
+    """How the axis relates to its labels, see `seam_onnx.ops.walk.Role`."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Multiply-adds of one node at batch 1: unit times the product of the numbers of labels."""
+
+    node: str
+    """Name of the node."""
+    unit: float
+    """Multiply-adds for each combination of labels."""
+    axes: tuple[Labels, ...]
+    """One label vector a factor."""
+
+
+@dataclass
+class Trace(Walk):
+    """State of the walk. `free_outputs` leaves graph outputs unpinned, which is how a head is cut."""
+
+    model: Model
+    free_outputs: bool = False
+    sets: UnionFind = field(default_factory=UnionFind)
+    values: dict[str, Labels] = field(default_factory=dict)
+    bindings: dict[tuple[str, str, int], Binding] = field(default_factory=dict)
+    works: list[Work] = field(default_factory=list)
+    made: dict[tuple[str, str], Labels] = field(default_factory=dict)
+    blockers: list[Blocker] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.opset = self.model.opset
+
+    # ---- what is known --------------------------------------------------------------------------------------------
+    def dims(self, value: ir.Value) -> tuple[int, ...]:
+        return self.model.shapes[value]
+
+    original_dims = dims
+
+    def array(self, value: ir.Value | None) -> Array | None:
+        if value is None:
+            return None
+        if value.const_value is not None:
+            return value.const_value.numpy()
+        return self.model.shapes.known.get(str(value.name))
+
+    def constant(self, value: ir.Value | None) -> bool:
+        return value is None or value.const_value is not None or value.name in self.model.shapes.known
+
+    def labels(self, value: ir.Value) -> Labels:
+        found = self.values.get(str(value.name))
+        return none(len(self.dims(value))) if found is None else found
+
+    def same(self, labels: Labels) -> Labels:
+        return self.sets.find(np.asarray(labels).reshape(-1)).reshape(np.shape(labels))
+
+    def extent(self, value: ir.Value) -> tuple[int, ...]:
+        return self.labels(value).shape
+
+    def position(self, value: ir.Value, axis: int, index: int) -> int:
+        return min(index, self.dims(value)[axis])
+
+    def renormalises(self, node: ir.Node) -> bool:
+        return self.free_outputs and any(value.is_graph_output() for value in node.outputs)
+
+    # ---- what the rules say ---------------------------------------------------------------------------------------
+    def set(self, value: ir.Value, labels: Labels) -> None:
+        self.values[str(value.name)] = np.asarray(labels, np.int64)
+
+    def fresh(self, node: ir.Node, count: int, slot: str = "") -> Labels:
+        labels = self.sets.grow(count)
+        self.made[str(node.name), slot] = labels
+        return labels
+
+    def bind(self, node: ir.Node, value: ir.Value, axis: int, labels: Labels, role: Role) -> None:
+        name = str(value.name)
+        if value.const_value is None:
+            self.pin(node, labels, f"{name!r} is computed at run time", "make it an initializer")
+            return
+        for (_, other, k), earlier in self.bindings.items():
+            if other == name and k == axis:
+                self.tie(earlier.labels, labels)
+        self.bindings[str(node.name), name, axis] = Binding(str(node.name), name, axis, labels, role)
+
+    def tie(self, a: Labels, b: Labels) -> None:
+        self.sets.union(a, b)
+
+    def pin(self, node: ir.Node, labels: Labels, reason: str, unblock: str = "") -> None:
+        self.block(str(node.name), node.op_type, labels, reason, unblock)
+
+    def block(self, node: str, op: str, labels: Labels, reason: str, unblock: str = "") -> None:
+        """Tie channels to label 0 and note why, if any of them was still free."""
+        free = np.unique(self.same(labels))
+        free = free[free > 0]
+        if len(free):
+            self.blockers.append(Blocker(node, op, reason, len(free), unblock))
+            self.sets.union(free, np.zeros_like(free))
+
+    def work(self, node: ir.Node, unit: float, *axes: Labels) -> None:
+        self.works.append(Work(str(node.name), unit, axes))
+
+    def operand(self, node: ir.Node, index: int, entries: Mapping[int, int]) -> None:
+        pass
+
+    def attribute(self, node: ir.Node, name: str, number: int | Sequence[int]) -> None:
+        pass
+
+    # ---- the walk -------------------------------------------------------------------------------------------------
+    def visit(self, node: ir.Node) -> None:
+        """Apply the node's rule; without one, or where it fails, pin what arrives and go on without channels."""
+        if all(value.name in self.model.shapes.known for value in node.outputs if value.name):
+            return
+        spec = find(node, self.opset)
+        try:
+            if spec is None:
+                raise SeamError(node.op_type, "there is no channel rule for this op", "add one, see CONTRIBUTING.md")
+            spec.family.couple(self, node)
+        except (SeamError, ValueError, AssertionError, IndexError) as error:
+            self.refuse(node, error)
+        for graph in [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]:
+            self.pin_captured(node, graph)
+
+    def refuse(self, node: ir.Node, error: Exception) -> None:
+        """Pin everything that reaches the node; its outputs have no channels."""
+        self.refused.add(str(node.name))
+        reason = error.why if isinstance(error, SeamError) else f"its rule failed ({error})"
+        for value in node.inputs:
+            if value is not None and str(value.name) in self.values:
+                self.block(str(node.name), node.op_type, self.labels(value), reason)
+        for value in node.outputs:
+            self.values.pop(str(value.name), None)
+            if value in self.model.shapes:
+                self.set(value, none(len(self.dims(value))))
+
+    def pin_captured(self, node: ir.Node, graph: ir.Graph) -> None:
+        """A subgraph may read any outer value: those are pinned."""
+        for inner in ir.traversal.RecursiveGraphIterator(graph):
+            for value in inner.inputs:
+                if value is not None and str(value.name) in self.values:
+                    self.pin(node, self.labels(value), "is read inside a subgraph")
+
+    def finish(self) -> None:
+        """Pin graph outputs, and initializers that are also read where no rule bound them."""
+        bound = {(name, node) for node, name, _ in self.bindings}
+        for (_, name, _), binding in list(self.bindings.items()):
+            value = self.model.initializers[name]
+            for user, _ in value.uses():
+                if (name, str(user.name)) not in bound:
+                    self.block(str(user.name), user.op_type, binding.labels, f"also reads {name!r} as it is")
+        if not self.free_outputs:
+            for value in self.model.graph.outputs:
+                if str(value.name) in self.values:
+                    self.block(str(value.name), "output", self.labels(value), "is an output of the model")
+
+
+def trace(model: Model, *, free_outputs: bool = False) -> Trace:
+    """Walk the model's graph once."""
+    walk = Trace(model, free_outputs)
+    for node in model.graph:
+        walk.visit(node)
+    walk.finish()
+    return walk

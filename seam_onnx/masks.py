@@ -1,0 +1,60 @@
+"""Masks: which elements of which initializers stay, as they are stored beside a model."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from seam_onnx.atomic import writing
+from seam_onnx.errors import PathError, UsageError
+
+__all__ = ["Mask", "MaskSet", "read_masks", "write_masks"]
+
+Mask = NDArray[np.bool_]
+"""True = keep; broadcasts to the shape of its initializer."""
+
+
+@dataclass(frozen=True)
+class MaskSet:
+    """Masks by initializer name; an initializer that is not named stays whole."""
+
+    masks: Mapping[str, Mask]
+    """One a masked initializer."""
+    sha256: str
+    """Of the model file they belong to."""
+
+    def digest(self) -> str:
+        """Hex sha256 over names and contents, the same for equal masks."""
+        digest = hashlib.sha256(self.sha256.encode())
+        for name in sorted(self.masks):
+            digest.update(name.encode())
+            digest.update(np.packbits(self.masks[name]).tobytes())
+        return digest.hexdigest()
+
+
+def write_masks(masks: MaskSet, path: Path, *, overwrite: bool = False) -> None:
+    """Write as safetensors (bool tensors), the model's sha256 in the metadata."""
+    tensors = {name: np.ascontiguousarray(mask) for name, mask in masks.masks.items()}
+    content = save(tensors, metadata={"format": "seam-onnx masks 1", "model.sha256": masks.sha256})
+    with writing(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_masks(path: Path) -> MaskSet:
+    """Read what `write_masks` wrote. Raises PathError or UsageError."""
+    if not path.is_file():
+        raise PathError(path, "no such file", "give a masks.safetensors")
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            masks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UsageError(path, f"is not a safetensors file ({error})", "give a masks.safetensors") from error
+    if "model.sha256" not in metadata:
+        raise UsageError(path, "does not say which model it belongs to", "give masks that seam-onnx wrote")
+    return MaskSet(masks, metadata["model.sha256"])

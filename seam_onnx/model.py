@@ -1,0 +1,235 @@
+"""A model file in memory: loading, checking, saving. The only place that reads or writes ONNX.
+
+The user's file is edited, never re-exported: opset, IR version, names, doc strings, metadata, dynamic batch and the
+external-data layout survive. Five traps of onnx_ir 1.1 are handled here: a bare file name skips the checks on
+external-data paths (the path is resolved first); hard-linked data files are refused (explained); `Value.shape` goes
+stale when `const_value` is set (written together); `enter_graph` callbacks fire twice (not used); failures of shape
+inference are swallowed (`shapes` does its own inference and says what stays unknown).
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from seam_onnx.atomic import writing
+from seam_onnx.errors import BrokenModelError, ModelError, NotOnnxError, PathError
+from seam_onnx.fold import fold_constants
+from seam_onnx.shapes import Shapes, infer_shapes
+
+__all__ = ["OLDEST_OPSET", "Model", "check_finite", "load", "save"]
+
+OLDEST_OPSET = 7
+LARGEST_INLINE = 1_800_000_000
+"""Bytes of weights above which a file must use external data (protobuf stops at 2 GiB)."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """An ONNX graph with everything about it that can be known without running it."""
+
+    proto: ir.Model
+    """The graph. Treat as read-only: `edit()` gives a copy whose tensors are shared."""
+    path: Path | None
+    """Where it came from, None for a model made in memory."""
+    sha256: str
+    """Of the file as it was read (of its external data only the names count)."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Sizes given for symbolic dimensions, by name."""
+    shapes: Shapes = field(init=False, repr=False, compare=False)
+    """Concrete shapes (batch 1 where it is dynamic) and the values that do not depend on data."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shapes", infer_shapes(self.proto, self.sizes))
+
+    @property
+    def graph(self) -> ir.Graph:
+        """The main graph."""
+        return self.proto.graph
+
+    @property
+    def opset(self) -> int:
+        """Version of the default operator set."""
+        return self.proto.opset_imports[""]
+
+    @property
+    def initializers(self) -> Mapping[str, ir.Value]:
+        """Initializers by name."""
+        return self.graph.initializers
+
+    def edit(self) -> ir.Model:
+        """A copy of the graph to change; the tensors are shared, not copied."""
+        return self.proto.clone()
+
+    def edited(self, proto: ir.Model) -> "Model":
+        """The model that `proto`, an edited copy of this one's graph, makes; shapes are inferred anew."""
+        return Model(proto, None, self.sha256, self.sizes)
+
+
+def load(path: Path | str, sizes: Mapping[str, int] | None = None) -> Model:
+    """Read an ONNX file and make it ready for work.
+
+    Model-local functions are inlined, `Constant` nodes and initializers behind Identity become initializers, what
+    can be computed from initializers alone is, and nodes get unique names. The file is not changed.
+
+    Args:
+        path: a `.onnx` file, opset 7 or newer; external data is read lazily, tensor by tensor.
+        sizes: values for symbolic dimensions other than the batch, by name.
+
+    Raises:
+        PathError: no such file. NotOnnxError: not ONNX, or cut off. BrokenModelError: inconsistent, or external
+        data missing. ModelError: an opset this project does not read. ShapeError: an input of unknown size.
+    """
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise PathError(path, "no such file", "give the path of an ONNX file")
+    proto = read(path)
+    check_opset(proto, path)
+    check_external(proto, path)
+    check_connected(proto, path)
+    normalise(proto, path)
+    return Model(proto, path, sha256(path), dict(sizes or {}))
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(path: Path) -> ir.Model:
+    """Parse a file, telling apart what is not ONNX from what is broken."""
+    try:
+        proto = ir.load(path)
+    except OSError as error:
+        raise PathError(path, f"cannot be read ({error.strerror or error})", "check the file's permissions") from error
+    except Exception as error:
+        raise NotOnnxError(path, f"is not an ONNX file, or is cut off ({first_line(error)})", "export it again") from error
+    if proto.ir_version == 0 or not proto.graph.outputs or not proto.opset_imports:
+        raise NotOnnxError(path, "holds no ONNX graph", "export it again, or check that the download is complete")
+    return proto
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    text = str(error).strip()
+    return text.splitlines()[0][:160] if text else type(error).__name__
+
+
+def check_opset(proto: ir.Model, path: Path) -> None:
+    """Refuse opsets older than 7 or newer than the installed onnx."""
+    newest = onnx.defs.onnx_opset_version()
+    opset = proto.opset_imports.get("", proto.opset_imports.get("ai.onnx"))
+    if opset is None or not OLDEST_OPSET <= opset <= newest:
+        raise ModelError(
+            path, f"uses opset {opset}, this tool reads {OLDEST_OPSET} to {newest}", "convert it with onnx.version_converter"
+        )
+    proto.opset_imports[""] = opset
+
+
+def check_external(proto: ir.Model, path: Path) -> None:
+    """Refuse models whose external data is missing, too short or hard-linked."""
+    for name, value in proto.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None:
+            raise BrokenModelError(f"{path}, initializer {name!r}", "has no data", "export the model again")
+        if not isinstance(tensor, ir.ExternalTensor):
+            continue
+        file = Path(tensor.path)
+        if not file.is_file():
+            raise BrokenModelError(file, f"external data of {path.name} is missing", "put it beside the model")
+        if file.stat().st_size < (tensor.offset or 0) + tensor.nbytes:
+            raise BrokenModelError(file, f"external data is cut off at tensor {name!r}", "copy the file again")
+        if file.stat().st_nlink > 1:
+            raise BrokenModelError(file, "external data is a hard link, which onnx refuses to read", "copy the file instead")
+
+
+def check_connected(proto: ir.Model, path: Path) -> None:
+    """Refuse graphs with a value that nothing makes, or with a cycle."""
+    graph = proto.graph
+    available = {v.name for v in graph.inputs} | set(graph.initializers)
+    made = [o.name for node in graph for o in node.outputs if o.name]
+    repeated = {name for name in made if name in available} | {n for n in made if made.count(n) > 1 and len(made) < 5000}
+    if repeated:
+        raise BrokenModelError(f"{path}, value {min(repeated)!r}", "is made twice", "export the model again")
+    available |= set(made)
+    for node in graph:
+        for value in node.inputs:
+            if value is not None and value.name not in available:
+                raise BrokenModelError(
+                    f"{path}, node {node.name!r} ({node.op_type})", f"reads {value.name!r}, which nothing makes", "export it again"
+                )
+    for value in graph.outputs:
+        if value.name not in available:
+            raise BrokenModelError(f"{path}, output {value.name!r}", "is made by no node", "export the model again")
+    try:
+        graph.sort()
+    except ValueError as error:
+        raise BrokenModelError(path, f"the graph has a cycle ({first_line(error)})", "export the model again") from error
+
+
+def normalise(proto: ir.Model, path: Path) -> None:
+    """Bring the graph, in place, into the form that everything above relies on."""
+    try:
+        if proto.functions:
+            passes.InlinePass()(proto)
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(proto)
+        passes.RemoveInitializersFromInputsPass()(proto)
+        passes.IdentityEliminationPass()(proto)
+    except Exception as error:
+        raise BrokenModelError(path, f"cannot be normalised ({first_line(error)})", "check it with onnx.checker") from error
+    fold_constants(proto)
+    name_nodes(proto.graph)
+
+
+def name_nodes(graph: ir.Graph) -> None:
+    """Give every node a name of its own: its old one where it had one and nobody else has it."""
+    seen: set[str] = set()
+    for node in graph:
+        name = node.name or f"{node.op_type}_{node.outputs[0].name}"
+        while name in seen:
+            name += "_"
+        seen.add(name)
+        node.name = name
+
+
+def check_finite(model: Model) -> None:
+    """Raise BrokenModelError where a weight is NaN or infinite. Reads every tensor once."""
+    for name, array in float_initializers(model):
+        if not np.isfinite(array).all():
+            raise BrokenModelError(
+                f"{model.path}, initializer {name!r}", "holds NaN or infinite values", "retrain or export again"
+            )
+
+
+def float_initializers(model: Model) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and array of each initializer of a floating-point type."""
+    for name, value in model.initializers.items():
+        if value.const_value is not None and value.const_value.dtype.is_floating_point():
+            yield name, value.const_value.numpy()
+
+
+def save(model: Model, path: Path | str, *, overwrite: bool = False) -> Path:
+    """Write a model so that a reader sees either the old file or the whole new one.
+
+    Weights go to `<name>.data` beside the file when they exceed what protobuf holds.
+
+    Raises:
+        PathError: the place cannot be written, is the input file, or exists and `overwrite` is False.
+    """
+    path = Path(path)
+    if model.path is not None and path.resolve() == model.path:
+        raise PathError(path, "is the input file", "choose another output name")
+    proto = model.edit()
+    if proto.ir_version < 4:  # before IR 4 every initializer had to be an input as well
+        passes.AddInitializersToInputsPass()(proto)
+    large = sum(v.const_value.nbytes for v in proto.graph.initializers.values() if v.const_value is not None) > LARGEST_INLINE
+    with writing(path, overwrite=overwrite) as temporary:
+        data = f"{path.name}.data" if large else None
+        ir.save(proto, temporary, external_data=data)
+    return path

@@ -1,0 +1,243 @@
+"""Ops that work element by element: channels pass, operands of equal extent are tied.
+
+Rule. Let the output have rank R and every operand be read as if it had leading axes of size 1. Operands that depend on
+data and extend over the output along every axis on which channels vary are one: their labels are tied. An operand that
+is broadcast there imposes nothing, but its own channels (if it has any) cannot go: removing the only channel of a
+spatial gate would remove the gate. Initializers are bound along the axes on which they extend.
+"""
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from seam_onnx.evaluate import evaluate
+from seam_onnx.ops.registry import Constants, Family, op
+from seam_onnx.ops.walk import Array, Labels, Role, Walk, compress, none
+
+__all__ = ["AFFINE", "CARRY", "couple_elementwise", "zero_elementwise"]
+
+
+def padded(shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """The shape with leading ones."""
+    return (1,) * (rank - len(shape)) + shape
+
+
+def couple_elementwise(walk: Walk, node: ir.Node, role: Role = "carry") -> None:
+    """Tie the operands that extend, pin the broadcast ones, bind the constants."""
+    dims = walk.dims(node.outputs[0])
+    base = none(len(dims))
+    for value in node.inputs:
+        if value is not None and not walk.constant(value):
+            shape = padded(walk.dims(value), len(dims))
+            base = join(walk, node, base, walk.labels(value).reshape(padded(walk.labels(value).shape, len(dims))), shape, dims)
+    walk.box(node.outputs[0], base)
+    base = walk.labels(node.outputs[0])
+    for value in node.inputs:
+        if value is not None and walk.constant(value):
+            bind_constant(walk, node, value, base, role)
+    for extra in node.outputs[1:]:
+        walk.set(extra, base)
+
+
+def join(walk: Walk, node: ir.Node, base: Labels, labels: Labels, shape: tuple[int, ...], dims: tuple[int, ...]) -> Labels:
+    """Labels of the output after one more operand of this shape."""
+    if not labels.any() and not (base.any() and shape == dims):
+        return base  # a broadcast operand without channels imposes nothing
+    extends = all(shape[k] == dims[k] for k in range(len(dims)) if base.shape[k] > 1) and (labels.size > 1 or shape == dims)
+    if not base.any():
+        if all(shape[k] == dims[k] for k in range(len(dims)) if labels.shape[k] > 1) and (labels.size > 1 or shape == dims):
+            return labels
+        walk.pin(node, labels, "one channel is broadcast over many")
+        return base
+    if extends:
+        common = np.broadcast_shapes(base.shape, labels.shape)
+        walk.tie(np.broadcast_to(base, common), np.broadcast_to(labels, common))
+        return base if base.shape == common else np.broadcast_to(base, common)
+    if labels.size > 1 and base.size == 1:
+        base, labels = labels, base
+    walk.pin(node, labels, "its channels are broadcast over those of another operand")
+    return base
+
+
+def bind_constant(walk: Walk, node: ir.Node, value: ir.Value, labels: Labels, role: Role) -> None:
+    """Bind an initializer along the axes on which it and the channels both extend."""
+    array = walk.array(value)
+    if array is None:
+        return
+    shape, rank = padded(array.shape, labels.ndim), labels.ndim
+    extent = walk.extent(node.outputs[0])
+    for axis in range(rank):
+        if shape[axis] > 1 and extent[axis] > 1:
+            others = np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)[:, 0]
+            walk.bind(node, value, axis - (rank - array.ndim), others, role)
+
+
+def zero_elementwise(constants: Constants, node: ir.Node) -> None:
+    """Evaluate the op where all operands are constant; a factor 0 makes a product 0 whatever the other is."""
+    rank = len(constants.walk.dims(node.outputs[0]))
+    arrays = [None if v is None else constants.get(v) for v in node.inputs]
+    unknown: Array = np.zeros((1,) * rank, bool)
+    for array in arrays:
+        if array is not None:
+            unknown = unknown | np.isnan(array)
+    if unknown.all() and node.op_type != "Mul":
+        return
+    results = evaluate_filled(constants, node, arrays)
+    if results is None:
+        return
+    if node.op_type == "Mul":
+        zero = [a == 0 for a in arrays if a is not None]
+        unknown = unknown & ~(zero[0] | zero[1])
+    for value, result in zip(node.outputs, results, strict=False):
+        constants.set(value, compress(np.where(unknown, np.nan, result.astype(np.float64))))
+
+
+def evaluate_filled(constants: Constants, node: ir.Node, arrays: list[Array | None]) -> list[Array] | None:
+    """Run the op with the unknown elements set to 0, each operand in its own type."""
+    filled = []
+    for value, array in zip(node.inputs, arrays, strict=True):
+        content = constants.walk.array(value)
+        dtype = np.float32 if content is None else content.dtype
+        filled.append(None if array is None else np.nan_to_num(array, nan=0.0).astype(dtype))
+    with np.errstate(all="ignore"):
+        return evaluate(node, constants.walk.opset, filled)
+
+
+def couple_affine(walk: Walk, node: ir.Node) -> None:
+    """As `couple_elementwise`; zeros in the initializer make the channel zero."""
+    couple_elementwise(walk, node, "affine")
+
+
+CARRY = Family("elementwise", couple_elementwise, zero_elementwise, "channels pass; operands are tied")
+AFFINE = Family("elementwise", couple_affine, zero_elementwise, "channels pass; operands are tied")
+
+UNARY = "y = {}(x)"
+BINARY = "y = {}(x, z)"
+
+
+def torch_function(path: str) -> Any:
+    """A lowering that calls `torch.<path>` on the inputs."""
+
+    def lower(torch: Any, node: ir.Node, *inputs: Any) -> Any:
+        function = torch
+        for part in path.split("."):
+            function = getattr(function, part)
+        return function(*inputs)
+
+    return lower
+
+
+for name, path in {
+    "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Abs": "abs",
+    "Neg": "neg", "Erf": "erf", "Floor": "floor", "Ceil": "ceil", "Reciprocal": "reciprocal", "Softplus": "nn.functional.softplus",
+    "Softsign": "nn.functional.softsign", "HardSwish": "nn.functional.hardswish", "Mish": "nn.functional.mish",
+    "Sin": "sin", "Cos": "cos", "Sign": "sign", "Round": "round",
+}.items():  # fmt: skip
+    since = {"HardSwish": 14, "Mish": 18, "Erf": 9, "Sign": 9, "Round": 11}.get(name, 1)
+    op(name, CARRY, since=since, example=UNARY.format(name))(torch_function(path))
+
+for name, path in {"Mul": "mul", "Add": "add", "Sub": "sub", "Div": "div", "Pow": "pow", "PRelu": ""}.items():
+    if path:
+        family = AFFINE if name in ("Mul", "Add", "Sub") else CARRY
+        example = "" if name == "Pow" else BINARY.format(name)
+        op(name, family, since=7, example=example)(torch_function(path))
+
+
+@op("Identity", CARRY, example="y = Identity(x)")
+def identity(torch: Any, node: ir.Node, x: Any) -> Any:
+    """The input itself."""
+    return x
+
+
+@op("Dropout", CARRY, example="y = Dropout(x)")
+def dropout(torch: Any, node: ir.Node, x: Any, ratio: Any = None, training: Any = None) -> Any:
+    """Inference: the input itself; the mask output, where it is asked for, keeps everything."""
+    return x if len(node.outputs) < 2 else (x, torch.ones_like(x, dtype=torch.bool))
+
+
+@op("LeakyRelu", CARRY, since=6, example="y = LeakyRelu <alpha: float = 0.1> (x)")
+def leaky_relu(torch: Any, node: ir.Node, x: Any) -> Any:
+    """max(x, 0) + alpha min(x, 0)."""
+    return torch.nn.functional.leaky_relu(x, node.attributes.get_float("alpha", 0.01))
+
+
+@op("Elu", CARRY, since=6, example="y = Elu(x)")
+def elu(torch: Any, node: ir.Node, x: Any) -> Any:
+    """X where positive, else alpha (exp(x) - 1)."""
+    return torch.nn.functional.elu(x, node.attributes.get_float("alpha", 1.0))
+
+
+@op("Selu", CARRY, since=6, example="y = Selu(x)")
+def selu(torch: Any, node: ir.Node, x: Any) -> Any:
+    """Gamma (x where positive, else alpha exp(x) - alpha)."""
+    alpha = node.attributes.get_float("alpha", 1.67326319217681884765625)
+    gamma = node.attributes.get_float("gamma", 1.05070102214813232421875)
+    return gamma * torch.nn.functional.elu(x, alpha)
+
+
+@op("HardSigmoid", CARRY, since=6, example="y = HardSigmoid(x)")
+def hard_sigmoid(torch: Any, node: ir.Node, x: Any) -> Any:
+    """max(0, min(1, alpha x + beta))."""
+    alpha, beta = node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
+    return (alpha * x + beta).clamp(0, 1)
+
+
+@op("Gelu", CARRY, since=20, example="y = Gelu(x)")
+def gelu(torch: Any, node: ir.Node, x: Any) -> Any:
+    """X times the normal distribution function of x, exact or by tanh."""
+    return torch.nn.functional.gelu(x, approximate=node.attributes.get_string("approximate", "none"))
+
+
+@op("PRelu", CARRY, since=7, example="y = PRelu(x, c)")
+def prelu(torch: Any, node: ir.Node, x: Any, slope: Any) -> Any:
+    """X where positive, else slope times x; the slope broadcasts towards x."""
+    return torch.where(x >= 0, x, slope * x)
+
+
+@op("Clip", CARRY, since=11, example="low = Constant <value_float: float = -0.5> ()\n y = Clip(x, low)")
+def clip(torch: Any, node: ir.Node, x: Any, low: Any = None, high: Any = None) -> Any:
+    """min(max(x, low), high); an omitted bound does not bind."""
+    return x if low is None and high is None else torch.clamp(x, low, high)
+
+
+@op("Clip", CARRY, since=6, until=10, example="y = Clip <min: float = 0.0, max: float = 6.0> (x)")
+def clip_6(torch: Any, node: ir.Node, x: Any) -> Any:
+    """Clip with the bounds as attributes."""
+    return torch.clamp(x, node.attributes.get_float("min", -3.402823e38), node.attributes.get_float("max", 3.402823e38))
+
+
+@op("Sum", CARRY, since=8, example="y = Sum(x, z)")
+def sum_of(torch: Any, node: ir.Node, *inputs: Any) -> Any:
+    """Sum of all operands."""
+    total = inputs[0]
+    for x in inputs[1:]:
+        total = total + x
+    return total
+
+
+@op("Max", CARRY, since=8, example="y = Max(x, z)")
+def maximum(torch: Any, node: ir.Node, *inputs: Any) -> Any:
+    """Largest of all operands."""
+    best = inputs[0]
+    for x in inputs[1:]:
+        best = torch.maximum(best, x)
+    return best
+
+
+@op("Min", CARRY, since=8, example="y = Min(x, z)")
+def minimum(torch: Any, node: ir.Node, *inputs: Any) -> Any:
+    """Smallest of all operands."""
+    best = inputs[0]
+    for x in inputs[1:]:
+        best = torch.minimum(best, x)
+    return best
+
+
+@op("Cast", CARRY, since=6)
+def cast(torch: Any, node: ir.Node, x: Any) -> Any:
+    """Change of element type; a floating-point one keeps float32, in which the search runs."""
+    target = ir.DataType(node.attributes.get_int("to"))
+    if target.is_floating_point():
+        return x.float()
+    return x.to(getattr(torch, str(target.numpy()).replace("bool", "bool")))

@@ -1,0 +1,163 @@
+"""What to remove, as pure data: computed here, carried out by `remove`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from seam_onnx.blockers import Blocker
+from seam_onnx.channels import Alive, Channels
+from seam_onnx.channels.liveness import Constants, Site, constants_of, needed, sites
+from seam_onnx.model import Model
+from seam_onnx.ops import Array, find
+from seam_onnx.surgery.small import Indices, Small, walk_small
+
+__all__ = ["PrunePlan", "plan_channels", "plan_removal"]
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """Edits that make the smaller graph. Applying it to any other model than the one it was made for is an error."""
+
+    gathers: Mapping[tuple[str, int], Indices]
+    """(initializer, axis): the kept indices, in the order of the small graph."""
+    operands: Mapping[tuple[str, int], Mapping[int, int]]
+    """(node, input): entries of an integer operand that change, and to what."""
+    attributes: Mapping[tuple[str, str], int | list[int]]
+    """(node, attribute): what it reads in the small graph."""
+    folded: Mapping[str, Array]
+    """Node: what constant channels added to each of its (kept) outputs, float64 (O,)."""
+    replaced: Mapping[str, Array]
+    """Value: its contents, where it does not depend on data; what only it needs goes."""
+    dims: Mapping[str, tuple[int, ...]]
+    """Value: its shape in the small graph at batch 1, where it changes."""
+    widths: Mapping[str, tuple[int, int]]
+    """Node that makes channels: how many before and after."""
+    blockers: tuple[Blocker, ...]
+    """What could not go, and why."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the contents of constants, in JSON's types."""
+        return {
+            "axes": [{"initializer": n, "dim": k, "kept": kept.tolist()} for (n, k), kept in self.gathers.items()],
+            "operands": [{"node": n, "input": i, "entries": dict(e)} for (n, i), e in self.operands.items()],
+            "attributes": [{"node": n, "attribute": a, "value": v} for (n, a), v in self.attributes.items()],
+            "folded": sorted(self.folded),
+            "replaced": sorted(self.replaced),
+            "widths": {name: list(pair) for name, pair in self.widths.items()},
+            "blockers": [str(b) for b in self.blockers],
+        }
+
+
+def plan_removal(model: Model, channels: Channels) -> PrunePlan:
+    """Everything that can go without changing an output: of a masked model, all that its masks silenced.
+
+    Cost: one pass over the weights.
+    """
+    constants = constants_of(model)
+    replaced = replaceable(model, constants)
+    places = list(sites(model, channels, constants, live_nodes(model, replaced)))
+    alive = at_least_one(channels, places, needed(channels, places))
+    contents = {name: compacted(channels, alive, name, array, model) for name, array in replaced.items()}
+    walk = walk_small(model, channels, alive, contents, {})
+    folded = {str(p.node.name): f for p in places if (f := folded_into(channels, alive, p)).any()}
+    return assemble(channels, alive, walk, folded, contents)
+
+
+def plan_channels(model: Model, channels: Channels, alive: Alive, order: Mapping[str, Indices] | None = None) -> PrunePlan:
+    """Removal of given channels, whether that changes outputs or not: how a head is cut."""
+    return assemble(channels, alive, walk_small(model, channels, alive, {}, order or {}), {}, {})
+
+
+def assemble(
+    channels: Channels, alive: Alive, walk: Small, folded: Mapping[str, Array], replaced: Mapping[str, Array]
+) -> PrunePlan:
+    """Put a plan together, leaving out what does not change."""
+    before = walk.model.shapes.dims
+    gathers = {k: g for k, g in walk.gathers.items() if not np.array_equal(g, np.arange(before[k[0]][k[1]]))}
+    dims = {n: walk.dims(v) for n, v in values(walk.model).items() if n in channels.labels and n in before}
+    return PrunePlan(
+        gathers=gathers,
+        operands=walk.operands,
+        attributes=walk.attributes,
+        folded=folded,
+        replaced=replaced,
+        dims={name: d for name, d in dims.items() if d != before[name]},
+        widths=channels.widths(alive),
+        blockers=channels.blockers,
+    )
+
+
+def values(model: Model) -> dict[str, ir.Value]:
+    """Every node output by name."""
+    return {str(v.name): v for node in model.graph for v in node.outputs if v.name}
+
+
+def replaceable(model: Model, constants: Constants) -> dict[str, Array]:
+    """Values that do not depend on data and whose readers can take a broadcast constant instead."""
+    wholly = constants.wholly()
+    chosen: dict[str, Array] = {}
+    for node in reversed(model.graph):
+        for value in node.outputs:
+            name = str(value.name)
+            if name in wholly and not value.is_graph_output() and all(takes_constant(u, value, chosen, model) for u, _ in value.uses()):
+                chosen[name] = wholly[name]
+    return chosen
+
+
+def takes_constant(user: ir.Node, value: ir.Value, chosen: Mapping[str, Array], model: Model) -> bool:
+    """Is the reader itself replaced, or elementwise with another operand that alone gives the output its shape?"""
+    if all(str(v.name) in chosen for v in user.outputs):
+        return True
+    spec = find(user, model.opset)
+    if spec is None or spec.family.name != "elementwise" or not all(v in model.shapes for v in user.outputs):
+        return False
+    others = [v for v in user.inputs if v is not None and v is not value and v.const_value is None and v.name not in chosen]
+    return any(model.shapes[v] == model.shapes[user.outputs[0]] for v in others)
+
+
+def live_nodes(model: Model, replaced: Mapping[str, Array]) -> set[str]:
+    """Names of the nodes that the outputs depend on once the replaced values are constants."""
+    wanted = {str(v.name) for v in model.graph.outputs}
+    live: set[str] = set()
+    for node in reversed(model.graph):
+        if any(str(v.name) in wanted and str(v.name) not in replaced for v in node.outputs):
+            live.add(str(node.name))
+            wanted |= {str(v.name) for v in node.inputs if v is not None}
+            for graph in [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]:
+                inner = ir.traversal.RecursiveGraphIterator(graph)
+                wanted |= {str(v.name) for n in inner for v in n.inputs if v is not None}
+    return live
+
+
+def at_least_one(channels: Channels, places: list[Site], alive: Alive) -> Alive:
+    """No tensor may lose its last channel: where a live reader would get none, the first stays."""
+    alive = alive.copy()
+    for place in places:
+        if not alive[place.read.labels].any():
+            alive |= channels.roots == channels.roots[place.read.labels[0]]
+    return alive
+
+
+def compacted(channels: Channels, alive: Alive, name: str, array: Array, model: Model) -> Array:
+    """A replaced value's contents, expanded along the axes on which channels vary, dead ones gone."""
+    labels = channels.labels.get(name)
+    if labels is None:
+        return array
+    for axis in range(labels.ndim):
+        if labels.shape[axis] > 1:
+            rows = alive[np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)].any(1)
+            full = [model.shapes.dims[name][axis] if k == axis else n for k, n in enumerate(array.shape)]
+            array = np.broadcast_to(array, full).compress(rows, axis)
+    return array
+
+
+def folded_into(channels: Channels, alive: Alive, place: Site) -> Array:
+    """What the dead constant channels added to each kept output of a reading place, (O,)."""
+    dead = ~alive[place.read.labels]
+    share = np.where(dead & ~np.isnan(place.arriving), place.arriving, 0.0)  # (group, I / group)
+    rows = np.repeat(share, len(place.weight) // len(share), axis=0)
+    total: Array = (np.nan_to_num(rows) * place.weight.sum(2)).sum(1)
+    return total[alive[place.rows]]

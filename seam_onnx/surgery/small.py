@@ -1,0 +1,159 @@
+"""The walk in the small world: the same rules, with the dead channels gone from where they were made.
+
+What comes out is pure data: which indices every bound initializer axis keeps, in the order in which the channels now
+arrive, and what every shape constant has to read.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from seam_onnx.channels import Alive, Channels
+from seam_onnx.errors import ModelError
+from seam_onnx.model import Model
+from seam_onnx.ops import Array, Labels, Role, Walk, find, none
+
+__all__ = ["Small", "walk_small"]
+
+Indices = NDArray[np.int64]
+
+
+@dataclass
+class Small(Walk):
+    """State of the walk, and its result."""
+
+    model: Model
+    channels: Channels
+    alive: Alive
+    order: Mapping[str, Indices]
+    """For the channels made by a node: which to keep, in which order (default: the alive ones as they were)."""
+    values: dict[str, Labels] = field(default_factory=dict)
+    gathers: dict[tuple[str, int], Indices] = field(default_factory=dict)
+    operands: dict[tuple[str, int], dict[int, int]] = field(default_factory=dict)
+    attributes: dict[tuple[str, str], int | list[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.opset = self.model.opset
+        self.bound = {(b.node, b.initializer, b.axis): b.labels for b in self.channels.bindings}
+
+    def original(self, value: ir.Value) -> Labels:
+        """The value's labels in the original world."""
+        found = self.channels.labels.get(str(value.name))
+        return none(len(self.model.shapes[value])) if found is None else found
+
+    def counts(self, value: ir.Value, axis: int, stop: int | None = None) -> int:
+        """How many of the first `stop` indices along an axis stay."""
+        keep = self.alive[self.original(value)]
+        index = [slice(None)] * keep.ndim
+        index[axis] = slice(stop)
+        return int(keep[tuple(index)].sum(axis).max())
+
+    def dims(self, value: ir.Value) -> tuple[int, ...]:
+        labels, dims = self.original(value), self.model.shapes[value]
+        return tuple(self.counts(value, k) if labels.shape[k] > 1 else dims[k] for k in range(len(dims)))
+
+    def original_dims(self, value: ir.Value) -> tuple[int, ...]:
+        return self.model.shapes[value]
+
+    def extent(self, value: ir.Value) -> tuple[int, ...]:
+        return self.original(value).shape
+
+    def array(self, value: ir.Value | None) -> Array | None:
+        if value is None:
+            return None
+        return value.const_value.numpy() if value.const_value is not None else self.model.shapes.known.get(str(value.name))
+
+    def constant(self, value: ir.Value | None) -> bool:
+        return value is None or value.const_value is not None or value.name in self.model.shapes.known
+
+    def labels(self, value: ir.Value) -> Labels:
+        found = self.values.get(str(value.name))
+        return none(len(self.model.shapes[value])) if found is None else found
+
+    def same(self, labels: Labels) -> Labels:
+        return self.channels.roots[labels]
+
+    def renormalises(self, node: ir.Node) -> bool:
+        return any(value.is_graph_output() for value in node.outputs)
+
+    def set(self, value: ir.Value, labels: Labels) -> None:
+        self.values[str(value.name)] = labels
+
+    def keep(self, value: ir.Value) -> None:
+        """Label a value by its original labels, dead ones gone: for what is not made by a rule."""
+        labels = self.original(value)
+        for axis in range(labels.ndim):
+            if labels.shape[axis] > 1:
+                rows = self.alive[np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)].any(1)
+                labels = labels.compress(rows, axis)
+        self.set(value, labels)
+
+    def fresh(self, node: ir.Node, count: int, slot: str = "") -> Labels:
+        made = self.channels.made[str(node.name), slot]
+        chosen = self.order.get(str(node.name))
+        return made[self.alive[made]] if chosen is None else made[chosen]
+
+    def bind(self, node: ir.Node, value: ir.Value, axis: int, labels: Labels, role: Role) -> None:
+        before = self.bound[str(node.name), str(value.name), axis]
+        self.gathers[str(value.name), axis] = match(self.same(labels), self.same(before), str(node.name))
+
+    def tie(self, a: Labels, b: Labels) -> None:
+        if not (self.same(a) == self.same(b)).all():
+            raise ModelError("surgery", "channels that belong together arrive in different orders", "please report this model")
+
+    def pin(self, node: ir.Node, labels: Labels, reason: str, unblock: str = "") -> None:
+        pass
+
+    def work(self, node: ir.Node, unit: float, *axes: Labels) -> None:
+        pass
+
+    def position(self, value: ir.Value, axis: int, index: int) -> int:
+        return self.counts(value, axis, min(index, self.model.shapes[value][axis]))
+
+    def operand(self, node: ir.Node, index: int, entries: Mapping[int, int]) -> None:
+        if entries:
+            self.operands[str(node.name), index] = dict(entries)
+
+    def attribute(self, node: ir.Node, name: str, number: int | Sequence[int]) -> None:
+        self.attributes[str(node.name), name] = number if isinstance(number, int) else list(number)
+
+
+def match(arriving: Labels, before: Labels, where: str) -> Indices:
+    """Where each arriving label sits in `before`: the k-th occurrence of a label is its k-th there."""
+    order = np.argsort(before, kind="stable")
+    starts = np.searchsorted(before[order], arriving)
+    rank = occurrence(arriving)
+    places = starts + rank
+    if len(arriving) and (places.max() >= len(order) or (before[order[places]] != arriving).any()):
+        raise ModelError(f"node {where!r}", "a channel arrives that its weight does not know", "please report this model")
+    return order[places]
+
+
+def occurrence(labels: Labels) -> Indices:
+    """How many equal labels stand before each."""
+    order = np.argsort(labels, kind="stable")
+    ordered = labels[order]
+    first = np.searchsorted(ordered, ordered)
+    rank = np.empty(len(labels), np.int64)
+    rank[order] = np.arange(len(labels)) - first
+    return rank
+
+
+def walk_small(
+    model: Model, channels: Channels, alive: Alive, replaced: Collection[str], order: Mapping[str, Indices]
+) -> Small:
+    """Run every rule again; what is replaced by constants, known or refused is not visited, its outputs only shrink."""
+    walk = Small(model, channels, alive, order)
+    for node in model.graph:
+        named = [value for value in node.outputs if value.name and value in model.shapes]
+        spec = find(node, model.opset)
+        fixed = any(str(v.name) in replaced or v.name in model.shapes.known for v in named)
+        if spec is None or fixed or str(node.name) in channels.refused:
+            for value in named:
+                walk.keep(value)
+        else:
+            spec.family.couple(walk, node)
+    return walk
