@@ -60,10 +60,11 @@ def _by_position(raw: RawSplits, data: tuple[str, ...], classes: int) -> Labels:
 
 def _by_name(raw: RawSplits, data: tuple[str, ...], names: Sequence[str]) -> Labels:
     used = sorted({int(label) for part in raw.parts for label in np.unique(part.y)})
-    plain = {k: _plain(data[k], names) for k in used}
+    groups: dict[str, list[int]] = {}
+    for k in used:
+        groups.setdefault(_plain(data[k], names), []).append(k)
     table = np.full(len(data), -1, np.int64)
-    for name in dict.fromkeys(plain.values()):
-        alike = [k for k in used if plain[k] == name]
+    for name, alike in groups.items():
         table[alike] = _classes_of(raw, name, len(alike), names)
     claimed: dict[int, int] = {}
     for k in used:
@@ -86,6 +87,6 @@ def _classes_of(raw: RawSplits, name: str, count: int, names: Sequence[str]) -> 
         raise DataError(what, "the model has no such class", near(name, names))
     if len(found) != count:
         means = ", ".join(f"{i} ({names[i]})" for i in found[:6])
-        do = "give labels as class indices"
+        do = "use the model's whole name, or class indices in a CSV"
         raise DataError(f"{raw.source} class {name!r}", f"may mean the model's classes {means}", do)
     return found

@@ -54,9 +54,10 @@ def hugging_face_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     Left out, `do_resize`, `do_rescale` and `do_normalize` count as true, as there. Raises DataError for a
     size that an image of fixed size cannot come from.
     """
-    fields: dict[str, Any] = {"scale": 1.0}
-    if data.get("do_rescale", True):
-        fields["scale"] = _read("rescale_factor", data.get("rescale_factor", 1 / 255), float)
+    fields: dict[str, Any] = {}
+    factor = _read("rescale_factor", data.get("rescale_factor", 1 / 255), _number)
+    if not data.get("do_rescale", True) or abs(factor * 255 - 1) > 1e-3:
+        fields["scale"] = factor if data.get("do_rescale", True) else 1.0
     if data.get("do_normalize", True):
         for ours, theirs in (("mean", "image_mean"), ("std", "image_std")):
             if data.get(theirs) is not None:

@@ -1,0 +1,202 @@
+"""From ONNX to torch: one `fx.GraphModule` in which every floating-point initializer is exactly one parameter.
+
+So a weight mask is one multiplication on one edge, tied weights stay tied, and results are written back by name; nothing is
+transposed, nothing is baked in. An op without a lowering of ours goes through onnx2torch's converter for that op and
+opset, inside the same graph; what neither knows is refused by name.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+from onnx2torch.node_converters.registry import get_converter
+from onnx2torch.onnx_graph import OnnxGraph
+from torch import Tensor, fx, nn
+
+from seam_onnx.errors import UnsupportedOpError
+from seam_onnx.model import Model
+from seam_onnx.ops import find
+from seam_onnx.surgery.masking import store
+
+__all__ = ["Lowered", "lower", "write_back"]
+
+
+class Op(nn.Module):
+    """One ONNX node as a module without state; operands that are integer constants are kept beside it."""
+
+    def __init__(self, node: ir.Node, run: Callable[..., Any], constants: Mapping[int, np.ndarray | None]) -> None:
+        super().__init__()
+        self.node = node
+        self.run = run
+        self.constants = dict(constants)
+        self.count = len(node.inputs)
+
+    def forward(self, *tensors: Any) -> Any:
+        """The node's output, or a tuple where there are several."""
+        if not self.constants:
+            return self.run(torch, self.node, *tensors)
+        rest = iter(tensors)
+        operands = [self.constants[k] if k in self.constants else next(rest) for k in range(self.count)]
+        return self.run(torch, self.node, *operands)
+
+    def extra_repr(self) -> str:
+        """Shown by `print(module)`."""
+        return f"{self.node.op_type} {self.node.name!r}"
+
+
+class Lowered(nn.Module):
+    """A model in torch: `forward(x)` gives one of its values, `weights` are its initializers."""
+
+    def __init__(self, body: fx.GraphModule, names: Mapping[str, str]) -> None:
+        super().__init__()
+        self.body = body
+        self.names = dict(names)
+
+    @property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """Parameters (float32) by initializer name."""
+        return {name: getattr(self.body, attribute) for name, attribute in self.names.items()}
+
+    def forward(self, x: Tensor) -> Any:
+        """Run on a batch x (N, ...)."""
+        return self.body(x)
+
+
+def lower(model: Model, output: str | None = None) -> Lowered:
+    """Translate a model.
+
+    Args:
+        model: with one data input.
+        output: name of the value to compute, by default the first graph output.
+
+    Returns:
+        a module in evaluation mode; parameters are float32 and require gradients.
+
+    Raises:
+        UnsupportedOpError: an op that neither this project nor onnx2torch can run, with op, opset and node.
+    """
+    output = output or str(model.graph.outputs[0].name)
+    build = Builder(model)
+    for node in needed_nodes(model, output):
+        build.visit(node)
+    build.graph.output(build.edges[output])
+    return Lowered(fx.GraphModule(build.root, build.graph), build.names).eval()
+
+
+def needed_nodes(model: Model, output: str) -> list[ir.Node]:
+    """The nodes that a value depends on, in graph order."""
+    wanted = {output}
+    chosen = []
+    for node in reversed(model.graph):
+        if any(value.name in wanted for value in node.outputs):
+            wanted |= {str(value.name) for value in node.inputs if value is not None}
+            chosen.append(node)
+    return chosen[::-1]
+
+
+class Builder:
+    """Assembles the fx graph."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.root = nn.Module()
+        self.graph = fx.Graph()
+        self.names: dict[str, str] = {}
+        self.edges: dict[str, fx.Node] = {}
+        for index, value in enumerate(model.graph.inputs):
+            self.edges[str(value.name)] = self.graph.placeholder(f"input_{index}")
+
+    def visit(self, node: ir.Node) -> None:
+        """One call_module, and a `pick` for each output of a node that has several."""
+        name = f"node_{len(self.root._modules)}"
+        spec = find(node, self.model.opset)
+        if spec is not None and spec.lower is not None:
+            constants = {k: plain(v) for k, v in enumerate(node.inputs) if is_plain(v)}
+            operands = [self.edge(v) for k, v in enumerate(node.inputs) if k not in constants and v is not None]
+            self.root.add_module(name, Op(node, spec.lower, constants))
+        else:
+            module, needed = converted(self.model, node)
+            operands = [self.edge(v) for v in node.inputs if v is not None and v.name in needed]
+            self.root.add_module(name, module)
+        call = self.graph.call_module(name, tuple(operands))
+        for index, value in enumerate(node.outputs):
+            single = len(node.outputs) == 1
+            self.edges[str(value.name)] = call if single else self.graph.call_function(pick, (call, index))
+
+    def edge(self, value: ir.Value) -> fx.Node:
+        """The fx node of an operand; an initializer becomes a parameter (or buffer) when first read."""
+        name = str(value.name)
+        if name not in self.edges:
+            if value.const_value is None:
+                raise UnsupportedOpError(f"value {name!r}", "comes from outside the main graph", "inline the subgraph")
+            self.edges[name] = self.register(name, value.const_value)
+        return self.edges[name]
+
+    def register(self, name: str, tensor: ir.TensorProtocol) -> fx.Node:
+        """Add an initializer to the module."""
+        attribute = f"weight_{len(self.root._parameters) + len(self.root._buffers)}"
+        if tensor.dtype.is_floating_point():
+            self.root.register_parameter(attribute, nn.Parameter(torch.from_numpy(np.array(tensor.numpy(), np.float32))))
+            self.names[name] = attribute
+        else:
+            self.root.register_buffer(attribute, torch.from_numpy(np.array(tensor.numpy())))
+        return self.graph.get_attr(attribute)
+
+
+def is_plain(value: ir.Value | None) -> bool:
+    """Is the operand omitted, or a constant that is no weight (shapes, axes, indices)?"""
+    return value is None or (value.const_value is not None and not value.const_value.dtype.is_floating_point())
+
+
+def plain(value: ir.Value | None) -> np.ndarray | None:
+    """Such an operand's contents."""
+    return None if value is None or value.const_value is None else value.const_value.numpy()
+
+
+def pick(outputs: Any, index: int) -> Any:
+    """One output of a node; of a node that computes a single tensor only the first exists."""
+    return outputs[index] if isinstance(outputs, tuple | list) else (outputs if index == 0 else None)
+
+
+def converted(model: Model, node: ir.Node) -> tuple[nn.Module, set[str]]:
+    """The node by onnx2torch, with the names of the operands its module takes; tried from the model's opset downwards."""
+    constants = [v for v in node.inputs if v is not None and v.const_value is not None]
+    graph = OnnxGraph(
+        onnx.helper.make_graph(
+            [ir.to_proto(node)],
+            "node",
+            [ir.to_proto(v) for v in node.inputs if v is not None and v.const_value is None and v.type is not None],
+            [ir.to_proto(v) for v in node.outputs if v.type is not None],
+            [ir.to_proto(v.const_value) for v in constants if v.const_value is not None],
+        )
+    )
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    (single,) = graph.nodes.values()
+    for version in range(model.proto.opset_imports.get(domain, 1), 0, -1):
+        try:
+            result = get_converter(node.op_type, version, domain)(single, graph)
+        except NotImplementedError:
+            continue
+        except Exception as error:
+            raise UnsupportedOpError(
+                f"node {node.name!r}", f"onnx2torch cannot convert this {node.op_type} ({error})", "add a lowering, see CONTRIBUTING.md"
+            ) from error
+        return result.torch_module, set(result.onnx_mapping.inputs)
+    raise UnsupportedOpError(
+        f"node {node.name!r}", f"{node.op_type} (opset {model.opset}) cannot be run in torch", "add a lowering, see CONTRIBUTING.md"
+    )
+
+
+def write_back(model: Model, module: Lowered) -> Model:
+    """The model with the module's parameters as its initializers, in their stored types."""
+    proto = model.edit()
+    for name, parameter in module.weights.items():
+        tensor = proto.graph.initializers[name].const_value
+        assert tensor is not None
+        array = parameter.detach().cpu().numpy()
+        if not np.array_equal(array, np.asarray(tensor.numpy(), np.float32)):
+            store(proto.graph, name, array.astype(tensor.dtype.numpy()), tensor.dtype)
+    return model.edited(proto)
