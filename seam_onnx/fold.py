@@ -4,17 +4,23 @@ Exporters leave weights behind Transpose, Reshape, Cast or arithmetic; channel a
 plain initializers. Quantised weights are left alone: DequantizeLinear is the format, not an accident.
 """
 
+import itertools
+
 import numpy as np
 import onnx_ir as ir
 
 from seam_onnx.evaluate import evaluate
 
-__all__ = ["fold_constants", "set_initializer"]
+__all__ = ["fold_constants", "free_name", "new_initializer", "set_initializer", "store", "unshare_constants"]
 
 NEVER = {
     "DequantizeLinear", "QuantizeLinear", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
     "Bernoulli", "Multinomial", "Dropout", "If", "Loop", "Scan", "SequenceEmpty", "SequenceConstruct", "Optional",
 }  # fmt: skip
+SMALL = 1 << 16
+"""Elements up to which a constant is copied for each of its readers."""
+BESIDE = {"Add", "Sub", "Mul", "Div", "Pow", "LayerNormalization", "RMSNormalization", "InstanceNormalization"}
+"""Ops whose constants act on channels one by one."""
 GROWTH = 4
 """A folded node may be this many times larger than what it was computed from (and always a mebibyte)."""
 
@@ -50,17 +56,66 @@ def fold(graph: ir.Graph, node: ir.Node, opset: int) -> None:
         value.replace_all_uses_with(new)
         new.const_value = ir.tensor(result, name=new.name)
         new.shape, new.dtype = ir.Shape(result.shape), new.const_value.dtype
+    operands = [value for value in node.inputs if value is not None]
     graph.remove(node, safe=True)
+    for value in operands:
+        if not value.uses() and value.name in graph.initializers and not value.is_graph_output():
+            del graph.initializers[value.name]
     for new in replacements:
         graph.register_initializer(new)
+
+
+def unshare_constants(proto: ir.Model) -> None:
+    """Give each reader its own copy of a small constant, in place.
+
+    Exporters merge equal constants, and rotary embeddings share one table over all layers. Shared, it would tie the
+    channels of layers that have nothing to do with each other. Weights (read by a contraction or a look-up) stay shared:
+    there it is meant.
+    """
+    graph = proto.graph
+    for name, value in list(graph.initializers.items()):
+        tensor, uses = value.const_value, list(value.uses())
+        small = tensor is not None and tensor.dtype.is_floating_point() and 1 < tensor.size <= SMALL
+        if small and len(uses) > 1 and all(node.op_type in BESIDE for node, _ in uses):
+            for number, (node, index) in enumerate(uses[1:], 1):
+                node.replace_input_with(index, copy_of(graph, value, f"{name}.copy{number}"))
+
+
+def copy_of(graph: ir.Graph, value: ir.Value, name: str) -> ir.Value:
+    """A new initializer with the contents of another."""
+    assert value.const_value is not None
+    return store(graph, free_name(graph, name), value.const_value.numpy(), value.const_value.dtype)
+
+
+def new_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """An initializer with these contents, named so, or with a number behind it where the name is taken."""
+    return set_initializer(graph, free_name(graph, name), array)
+
+
+def free_name(graph: ir.Graph, name: str) -> str:
+    """The name, or the first of `name.1`, `name.2`, ... that no value and no node of the graph has."""
+    taken = {value.name for value in [*graph.inputs, *graph.initializers.values()]}
+    for node in graph:
+        taken |= {node.name, *(value.name for value in node.outputs)}
+    candidates = (f"{name}.{k}" for k in itertools.count(1))
+    return name if name not in taken else next(c for c in candidates if c not in taken)
 
 
 def set_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     """Give initializer `name` (made if need be) these contents; its type and shape follow."""
     value = graph.initializers.get(name)
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
     if value is None:
         value = ir.Value(name=name, const_value=tensor)
         graph.register_initializer(value)
     value.const_value, value.shape, value.dtype = tensor, ir.Shape(array.shape), tensor.dtype
+    return value
+
+
+def store(graph: ir.Graph, name: str, array: np.ndarray, dtype: ir.DataType) -> ir.Value:
+    """Put an array back under its name and type."""
+    value = set_initializer(graph, name, array)
+    if value.dtype != dtype:
+        value.const_value = ir.tensor(array, dtype=dtype, name=name)
+        value.dtype = dtype
     return value

@@ -17,9 +17,11 @@ from onnx2torch.onnx_graph import OnnxGraph
 from torch import Tensor, fx, nn
 
 from seam_onnx.errors import UnsupportedOpError
+from seam_onnx.fold import store
+from seam_onnx.masks import Mask, MaskSet
 from seam_onnx.model import Model
 from seam_onnx.ops import find
-from seam_onnx.surgery.masking import store
+from seam_onnx.ops.mixing import parameters_along
 
 __all__ = ["Lowered", "lower", "write_back"]
 
@@ -31,16 +33,30 @@ class Op(nn.Module):
         super().__init__()
         self.node = node
         self.run = run
+        self.kept: Mask | None = None
         self.constants = dict(constants)
         self.count = len(node.inputs)
 
     def forward(self, *tensors: Any) -> Any:
         """The node's output, or a tuple where there are several."""
-        if not self.constants:
-            return self.run(torch, self.node, *tensors)
         rest = iter(tensors)
         operands = [self.constants[k] if k in self.constants else next(rest) for k in range(self.count)]
-        return self.run(torch, self.node, *operands)
+        try:
+            return self.run(torch, self.node, *operands) if self.kept is None else self.combine(self.kept, operands)
+        except NotImplementedError as error:
+            raise UnsupportedOpError(f"node {self.node.name!r}", f"{error} cannot be run in torch", "add a lowering, see CONTRIBUTING.md") from error
+
+    def combine(self, kept: Mask, operands: list[Any]) -> Any:
+        """The op over some of its first operand's channels; results stand among zeros, see `seam_onnx.ops.mixing`."""
+        x, axis = operands[0], max(range(kept.ndim), key=lambda k: kept.shape[k])
+        index = torch.from_numpy(np.flatnonzero(kept)).to(x.device)
+        for k, place in parameters_along(self.node, axis, x.ndim).items():
+            if operands[k].ndim >= -place and operands[k].shape[place] == kept.size:
+                operands[k] = operands[k].index_select(place, index)
+        y = self.run(torch, self.node, x.index_select(axis, index), *operands[1:])
+        if self.node.op_type.startswith("Reduce"):
+            return y
+        return y.new_zeros([kept.size if k == axis else n for k, n in enumerate(y.shape)]).index_copy(axis, index, y)
 
     def extra_repr(self) -> str:
         """Shown by `print(module)`."""
@@ -48,7 +64,7 @@ class Op(nn.Module):
 
 
 class Lowered(nn.Module):
-    """A model in torch: `forward(x)` gives one of its values, `weights` are its initializers."""
+    """A model in torch: `forward(x, ...)` gives one of its values, `weights` are its initializers."""
 
     def __init__(self, body: fx.GraphModule, names: Mapping[str, str]) -> None:
         super().__init__()
@@ -60,9 +76,15 @@ class Lowered(nn.Module):
         """Parameters (float32) by initializer name."""
         return {name: getattr(self.body, attribute) for name, attribute in self.names.items()}
 
-    def forward(self, x: Tensor) -> Any:
-        """Run on a batch x (N, ...)."""
-        return self.body(x)
+    def forward(self, *inputs: Tensor) -> Any:
+        """Run on a batch (N, ...), one tensor an input."""
+        return self.body(*inputs)
+
+    def combine(self, masks: MaskSet) -> None:
+        """Let each node that combines channels combine those alone that `masks.kept` keeps (all, where it names none)."""
+        for module in self.body.modules():
+            if isinstance(module, Op):
+                module.kept = masks.kept.get(str(module.node.name))
 
 
 def lower(model: Model, output: str | None = None) -> Lowered:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from seam_onnx.errors import PathError, UsageError
 
 __all__ = ["Mask", "MaskSet", "read_masks", "write_masks"]
 
+KEPT = "kept channels of node "
+"""What the names of `MaskSet.kept` begin with in a file."""
 Mask = NDArray[np.bool_]
 """True = keep; broadcasts to the shape of its initializer."""
 
@@ -27,19 +29,24 @@ class MaskSet:
     """One a masked initializer."""
     sha256: str
     """Of the model file they belong to."""
+    kept: Mapping[str, Mask] = field(default_factory=dict)
+    """By node name, for nodes that combine channels: which ones they combine. As long as the node's first operand along
+    its axis of channels, 1 along the others."""
 
     def digest(self) -> str:
         """Hex sha256 over names and contents, the same for equal masks."""
         digest = hashlib.sha256(self.sha256.encode())
-        for name in sorted(self.masks):
-            digest.update(name.encode())
-            digest.update(np.packbits(self.masks[name]).tobytes())
+        for masks in (self.masks, self.kept):
+            for name in sorted(masks):
+                digest.update(name.encode())
+                digest.update(np.packbits(masks[name]).tobytes())
         return digest.hexdigest()
 
 
 def write_masks(masks: MaskSet, path: Path, *, overwrite: bool = False) -> None:
     """Write as safetensors (bool tensors), the model's sha256 in the metadata."""
     tensors = {name: np.ascontiguousarray(mask) for name, mask in masks.masks.items()}
+    tensors |= {KEPT + name: np.ascontiguousarray(mask) for name, mask in masks.kept.items()}
     content = save(tensors, metadata={"format": "seam-onnx masks 1", "model.sha256": masks.sha256})
     with writing(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
@@ -57,4 +64,6 @@ def read_masks(path: Path) -> MaskSet:
         raise UsageError(path, f"is not a safetensors file ({error})", "give a masks.safetensors") from error
     if "model.sha256" not in metadata:
         raise UsageError(path, "does not say which model it belongs to", "give masks that seam-onnx wrote")
-    return MaskSet(masks, metadata["model.sha256"])
+    kept = {name.removeprefix(KEPT): mask for name, mask in masks.items() if name.startswith(KEPT)}
+    masks = {name: mask for name, mask in masks.items() if not name.startswith(KEPT)}
+    return MaskSet(masks, metadata["model.sha256"], kept)

@@ -19,10 +19,11 @@ from onnx_ir.passes import common as passes
 
 from seam_onnx.atomic import writing
 from seam_onnx.errors import BrokenModelError, ModelError, NotOnnxError, PathError
-from seam_onnx.fold import fold_constants
+from seam_onnx.fold import fold_constants, unshare_constants
 from seam_onnx.shapes import Shapes, infer_shapes
+from seam_onnx.straighten import straighten
 
-__all__ = ["OLDEST_OPSET", "Model", "check_finite", "load", "save"]
+__all__ = ["OLDEST_OPSET", "Model", "check_finite", "load", "save", "serialized"]
 
 OLDEST_OPSET = 7
 LARGEST_INLINE = 1_800_000_000
@@ -184,6 +185,8 @@ def normalise(proto: ir.Model, path: Path) -> None:
     except Exception as error:
         raise BrokenModelError(path, f"cannot be normalised ({first_line(error)})", "check it with onnx.checker") from error
     fold_constants(proto)
+    unshare_constants(proto)
+    straighten(proto)
     name_nodes(proto.graph)
 
 
@@ -214,6 +217,20 @@ def float_initializers(model: Model) -> Iterator[tuple[str, np.ndarray]]:
             yield name, value.const_value.numpy()
 
 
+def serialized(model: Model) -> bytes:
+    """The model as the bytes of an ONNX file, for models below 2 GiB."""
+    content: bytes = ir.to_proto(saveable(model)).SerializeToString()
+    return content
+
+
+def saveable(model: Model) -> ir.Model:
+    """A copy of the graph as its IR version wants it in a file."""
+    proto = model.edit()
+    if proto.ir_version < 4:  # before IR 4 every initializer had to be an input as well
+        passes.AddInitializersToInputsPass()(proto)
+    return proto
+
+
 def save(model: Model, path: Path | str, *, overwrite: bool = False) -> Path:
     """Write a model so that a reader sees either the old file or the whole new one.
 
@@ -225,9 +242,7 @@ def save(model: Model, path: Path | str, *, overwrite: bool = False) -> Path:
     path = Path(path)
     if model.path is not None and path.resolve() == model.path:
         raise PathError(path, "is the input file", "choose another output name")
-    proto = model.edit()
-    if proto.ir_version < 4:  # before IR 4 every initializer had to be an input as well
-        passes.AddInitializersToInputsPass()(proto)
+    proto = saveable(model)
     large = sum(v.const_value.nbytes for v in proto.graph.initializers.values() if v.const_value is not None) > LARGEST_INLINE
     with writing(path, overwrite=overwrite) as temporary:
         data = f"{path.name}.data" if large else None

@@ -5,7 +5,7 @@ Shape-Gather-Concat chains resolve), of every other node onnx's own inference gi
 integers as data. What neither knows stays unknown and is refused where it matters, not here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,7 +136,12 @@ class Inference:
             inputs = {str(v.name): self.type_proto(v) for v in node.inputs if v is not None}
             data = {name: onnx.numpy_helper.from_array(a, name) for name, a in self.integers(node).items()}
             imports = [onnx.helper.make_opsetid(d, v) for d, v in self.proto.opset_imports.items()]
-            found = onnx.shape_inference.infer_node_outputs(schema, ir.to_proto(node), inputs, data, opset_imports=imports)
+            if schema.has_function or schema.has_context_dependent_function:  # inferred through its body
+                found = infer_model(ir.to_proto(node), inputs, data, imports, self.proto.ir_version)
+            else:
+                found = onnx.shape_inference.infer_node_outputs(
+                    schema, ir.to_proto(node), inputs, data, opset_imports=imports
+                )
         except Exception:
             return {}
         return {name: read_type(proto) for name, proto in found.items()}
@@ -150,6 +155,22 @@ class Inference:
         """The small known inputs: shapes, axes, sizes, scales."""
         found = {str(v.name): self.content(v) for v in node.inputs if v is not None and np.prod(self.dims.get(str(v.name), (9999,))) < 64}
         return {name: array for name, array in found.items() if array is not None}
+
+
+def infer_model(
+    node: onnx.NodeProto,
+    inputs: Mapping[str, onnx.TypeProto],
+    data: Mapping[str, onnx.TensorProto],
+    imports: Sequence[onnx.OperatorSetIdProto],
+    ir_version: int,
+) -> dict[str, onnx.TypeProto]:
+    """Output types of one node by inference over a model that holds nothing else."""
+    given = [onnx.helper.make_value_info(name, inputs[name]) for name in inputs if name not in data]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    graph = onnx.helper.make_graph([node], "node", given, outputs, list(data.values()))
+    model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=max(ir_version, 4))
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return {value.name: value.type for value in inferred.graph.output}
 
 
 def declared_shape(value: ir.Value) -> tuple[int, ...] | None:

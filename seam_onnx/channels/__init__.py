@@ -1,6 +1,7 @@
 """Channels: labels, the walk that ties them, and which of them are constant or needed."""
 
 from seam_onnx.channels.analyze import Alive, Axis, Channels, Cost, Group, analyze
-from seam_onnx.channels.trace import Binding, Work
+from seam_onnx.channels.detours import Detour
+from seam_onnx.channels.trace import Binding, Meeting, Mix, Work
 
-__all__ = ["Alive", "Axis", "Binding", "Channels", "Cost", "Group", "Work", "analyze"]
+__all__ = ["Alive", "Axis", "Binding", "Channels", "Cost", "Detour", "Group", "Meeting", "Mix", "Work", "analyze"]

@@ -1,6 +1,6 @@
 """Channels of a model: which indices of which tensors are one and the same, what they cost, and what pins them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seam_onnx.blockers import Blocker
-from seam_onnx.channels.trace import Binding, Trace, Work, trace
+from seam_onnx.channels.detours import Detour
+from seam_onnx.channels.trace import Axis, Binding, Meeting, Mix, Trace, Work, trace
 from seam_onnx.model import Model
 from seam_onnx.ops import Labels
 
@@ -16,16 +17,6 @@ __all__ = ["Alive", "Axis", "Channels", "Cost", "Group", "analyze"]
 
 Alive = NDArray[np.bool_]
 """One bool a label: does the channel stay? Index 0, and every label of one channel alike, is True."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """An axis of an initializer."""
-
-    initializer: str
-    """Name."""
-    dim: int
-    """Position, from the front."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +53,12 @@ class Channels:
     """Initializer axes that carry channels."""
     works: tuple[Work, ...]
     """What nodes cost."""
+    mixes: tuple[Mix, ...]
+    """Where channels are combined: a mask means "over the kept ones only" there."""
+    meetings: tuple[Meeting, ...]
+    """Where channels of two activations are multiplied and summed over."""
+    detours: Mapping[str, Detour]
+    """Chains of layout ops that only permute channels, by the value at their end."""
     made: Mapping[tuple[str, str], Labels]
     """Labels by (node, slot) that made them."""
     blockers: tuple[Blocker, ...]
@@ -70,6 +67,8 @@ class Channels:
     """Names of nodes that no rule could follow: what reaches them is pinned."""
     elements: Mapping[str, tuple[int, ...]]
     """Shape of each floating-point initializer."""
+    whole_heads: bool = False
+    """Are attention heads kept or dropped as a whole?"""
 
     @cached_property
     def free(self) -> Labels:
@@ -81,6 +80,14 @@ class Channels:
         """All channels alive."""
         return np.ones(len(self.roots), bool)
 
+    def admissible(self, alive: Alive) -> Alive:
+        """The same, with a channel revived wherever a normalisation over channels would be left with none."""
+        alive = alive.copy()
+        for mix in self.mixes:
+            if not alive[mix.labels].any():
+                alive |= self.roots == self.roots[mix.labels[0]]
+        return alive
+
     def without(self, dead: Labels) -> Alive:
         """All alive but these channels (representatives)."""
         gone = np.zeros(len(self.roots), bool)
@@ -90,24 +97,34 @@ class Channels:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """Free channels by the axes they share: those made together are together. Cost: linear in labels."""
-        leader: dict[int, int] = {}
-        for labels in self.made.values():
-            roots = [int(r) for r in np.unique(self.roots[labels]) if r > 0]
-            heads = {head(leader, r) for r in roots}
-            for other in heads:
-                leader[other] = min(heads)
-        members: dict[int, list[int]] = {}
-        for channel in self.free:
-            members.setdefault(head(leader, int(channel)), []).append(int(channel))
-        return tuple(self.group(np.array(m, np.int64)) for m in members.values())
+        """Free channels by signature: those bound to exactly the same axes are together. Cost: linear in labels."""
+        axes = list(dict.fromkeys(Axis(b.initializer, b.axis) for b in self.bindings))
+        signature = self.signatures({axis: k for k, axis in enumerate(axes)})
+        _, first, member = np.unique(signature, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        return tuple(self.group(self.free[member == k]) for k in order)
+
+    def signatures(self, numbers: Mapping[Axis, int]) -> NDArray[np.uint64]:
+        """A hash (n,) of the set of bound axes of each free channel: the sum of one random number an axis."""
+        weights = np.random.default_rng(0).integers(1, 1 << 63, len(numbers), np.uint64)
+        sums = np.zeros(len(self.roots), np.uint64)
+        for axis, channels in self.bound(numbers):
+            sums[channels] += weights[numbers[axis]]
+        return sums[self.free]
+
+    def bound(self, axes: Iterable[Axis]) -> Iterator[tuple[Axis, Labels]]:
+        """For each axis the channels (representatives, each once) that are bound to it."""
+        labels: dict[Axis, list[Labels]] = {axis: [] for axis in axes}
+        for b in self.bindings:
+            labels[Axis(b.initializer, b.axis)].append(b.labels)
+        for axis, several in labels.items():
+            yield axis, np.unique(self.roots[np.concatenate(several)])
 
     def group(self, channels: Labels) -> Group:
-        """The group of these channels."""
-        chosen = np.zeros(len(self.roots), bool)
-        chosen[channels] = True
-        axes = {Axis(b.initializer, b.axis): None for b in self.bindings if chosen[self.roots[b.labels]].any()}
-        name = next((n for (n, _), made in self.made.items() if chosen[self.roots[made]].any()), "")
+        """The group of these channels, alike in what they are bound to."""
+        one = self.roots == channels[0]
+        axes = {Axis(b.initializer, b.axis): None for b in self.bindings if one[b.labels].any()}
+        name = next((n for (n, _), made in self.made.items() if one[made].any()), "")
         return Group(name, channels, tuple(axes))
 
     def cost(self, alive: Alive) -> Cost:
@@ -124,16 +141,14 @@ class Channels:
         return {n: (len(made), int(alive[made].sum())) for (n, slot), made in self.made.items() if not slot}
 
 
-def head(leader: dict[int, int], item: int) -> int:
-    """The representative of an item in a small union-find."""
-    while leader.get(item, item) != item:
-        item = leader[item]
-    return item
+def analyze(model: Model, *, whole_heads: bool = False) -> Channels:
+    """Find the channels of a model. Reads no weights. Cost: about a millisecond a node.
 
-
-def analyze(model: Model) -> Channels:
-    """Find the channels of a model. Reads no weights. Cost: about a millisecond a node."""
-    return channels_of(trace(model), model)
+    Args:
+        model: to look at.
+        whole_heads: whether attention loses whole heads, rather than the same positions in every head.
+    """
+    return channels_of(trace(model, whole_heads=whole_heads), model)
 
 
 def channels_of(walk: Trace, model: Model) -> Channels:
@@ -148,8 +163,12 @@ def channels_of(walk: Trace, model: Model) -> Channels:
         roots=walk.sets.roots(),
         bindings=tuple(walk.bindings.values()),
         works=tuple(walk.works),
+        mixes=tuple(walk.mixes),
+        meetings=tuple(walk.meetings),
+        detours=walk.detours,
         made=walk.made,
         blockers=tuple(walk.blockers),
         refused=frozenset(walk.refused),
         elements=elements,
+        whole_heads=walk.whole_heads,
     )

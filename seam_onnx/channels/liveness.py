@@ -8,7 +8,7 @@ that reaches it through a weight that is not zero and is not a foldable constant
 changing any output.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from seam_onnx.channels.analyze import Alive, Channels
 from seam_onnx.channels.trace import Binding, Trace
+from seam_onnx.errors import SeamError
 from seam_onnx.model import Model
-from seam_onnx.ops import Array, find
+from seam_onnx.ops import Array, Labels, find
 from seam_onnx.ops.contraction import channel_constants, contracted, fold_site
 
-__all__ = ["Constants", "Site", "constants_of", "needed", "sites"]
+__all__ = ["Constants", "Site", "combined", "constants_of", "needed", "sites", "summands"]
 
 
 class Constants:
@@ -32,17 +33,17 @@ class Constants:
         self.values: dict[str, Array] = {}
         for node in model.graph:
             spec = find(node, model.opset)
-            if spec is not None and all(value in model.shapes for value in node.outputs if value.name):
+            named = [value for value in node.outputs if value.name]
+            if spec is not None and all(v in model.shapes and v.name not in model.shapes.known for v in named):
                 try:
                     spec.family.zero(self, node)
-                except (ValueError, IndexError, AssertionError):  # a rule that cannot say leaves the outputs unknown
+                except (SeamError, ValueError, IndexError, AssertionError):  # a rule that cannot say leaves them unknown
                     continue
 
     def get(self, value: ir.Value | None) -> Array:
-        content = self.walk.array(value)
-        if content is not None:
-            return content.astype(np.float64)
         assert value is not None
+        if value.const_value is not None:  # what is merely known, from shapes, may change with the batch
+            return value.const_value.numpy().astype(np.float64)
         found = self.values.get(str(value.name))
         return np.full((1,) * len(self.walk.dims(value)), np.nan) if found is None else found
 
@@ -102,10 +103,36 @@ def site(model: Model, node: ir.Node, read: Binding, rows: NDArray[np.int64], co
     return Site(node, read, rows, weight, present, arriving)
 
 
-def needed(channels: Channels, places: list[Site]) -> Alive:
-    """The least set of channels that has to stay; every label of one channel alike. Cost: a few passes over the sites."""
+def summands(model: Model, channels: Channels, constants: Constants, live: Set[str]) -> Iterator[Labels]:
+    """The labels that a live node sums products of and that are not zero on either side."""
+    nodes = {str(n.name): n for n in model.graph}
+    for meeting in channels.meetings:
+        if meeting.node in live:
+            zero = np.zeros(len(meeting.labels), bool)
+            for index, axis in meeting.places:
+                value = nodes[meeting.node].inputs[index]
+                assert value is not None
+                zero |= channel_constants(constants, value, axis, len(zero)) == 0
+            yield meeting.labels[~zero]
+
+
+def combined(channels: Channels, live: Set[str]) -> Iterator[Labels]:
+    """The labels that a live node combines: leaving one out would change the others."""
+    yield from (mix.labels for mix in channels.mixes if mix.node in live)
+
+
+def needed(channels: Channels, places: list[Site], used: Iterable[Labels]) -> Alive:
+    """The least set of channels that has to stay; every label of one channel alike. Cost: a few passes over the sites.
+
+    Args:
+        channels: of the model.
+        places: where channels are read through weights.
+        used: labels that are read otherwise.
+    """
     alive = np.zeros(len(channels.roots), bool)
     alive[0] = True
+    for labels in used:
+        alive[channels.roots[labels]] = True
     while True:
         before = alive.sum()
         for place in reversed(places):

@@ -7,12 +7,23 @@ import numpy as np
 import onnx_ir as ir
 
 from seam_onnx.blockers import Blocker
+from seam_onnx.channels.detours import Detour, find_detour
 from seam_onnx.channels.labels import UnionFind
 from seam_onnx.errors import SeamError
 from seam_onnx.model import Model
-from seam_onnx.ops import Array, Labels, Role, Walk, find, none
+from seam_onnx.ops import Array, Family, Labels, Role, Walk, find, none
 
-__all__ = ["Binding", "Trace", "Work", "trace"]
+__all__ = ["Axis", "Binding", "Meeting", "Mix", "Trace", "Work", "trace"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of an initializer."""
+
+    initializer: str
+    """Name."""
+    dim: int
+    """Position, from the front."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,32 @@ class Binding:
     """The label of each index along it, int64."""
     role: Role
     """How the axis relates to its labels, see `seam_onnx.ops.walk.Role`."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A node that combines channels, and means the kept ones only (a normalisation over channels)."""
+
+    node: str
+    """Name of the node."""
+    axis: int
+    """Axis of its first operand along which it does."""
+    rank: int
+    """Rank of that operand."""
+    labels: Labels
+    """Label of each index along the axis."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A sum over products of channels of two activations (queries and keys)."""
+
+    node: str
+    """Name of the node."""
+    labels: Labels
+    """Label of each summand."""
+    places: tuple[tuple[int, int], ...]
+    """(operand, axis) at which the factors stand."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +86,15 @@ class Trace(Walk):
 
     model: Model
     free_outputs: bool = False
+    whole_heads: bool = False
     sets: UnionFind = field(default_factory=UnionFind)
     values: dict[str, Labels] = field(default_factory=dict)
     bindings: dict[tuple[str, str, int], Binding] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
+    mixes: list[Mix] = field(default_factory=list)
+    meetings: list[Meeting] = field(default_factory=list)
+    detours: dict[str, Detour] = field(default_factory=dict)
+    bound: dict[Axis, Labels] = field(default_factory=dict)
     made: dict[tuple[str, str], Labels] = field(default_factory=dict)
     blockers: list[Blocker] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
@@ -74,7 +116,9 @@ class Trace(Walk):
         return self.model.shapes.known.get(str(value.name))
 
     def constant(self, value: ir.Value | None) -> bool:
-        return value is None or value.const_value is not None or value.name in self.model.shapes.known
+        if value is None or value.const_value is not None:
+            return value is None or str(value.name) not in self.values
+        return value.name in self.model.shapes.known and str(value.name) not in self.values
 
     def labels(self, value: ir.Value) -> Labels:
         found = self.values.get(str(value.name))
@@ -106,9 +150,7 @@ class Trace(Walk):
         if value.const_value is None:
             self.pin(node, labels, f"{name!r} is computed at run time", "make it an initializer")
             return
-        for (_, other, k), earlier in self.bindings.items():
-            if other == name and k == axis:
-                self.tie(earlier.labels, labels)
+        self.tie(self.bound.setdefault(Axis(name, axis), labels), labels)
         self.bindings[str(node.name), name, axis] = Binding(str(node.name), name, axis, labels, role)
 
     def tie(self, a: Labels, b: Labels) -> None:
@@ -125,25 +167,42 @@ class Trace(Walk):
             self.blockers.append(Blocker(node, op, reason, len(free), unblock))
             self.sets.union(free, np.zeros_like(free))
 
+    def mix(self, node: ir.Node, axis: int, labels: Labels) -> None:
+        x = node.inputs[0]
+        assert x is not None
+        self.mixes.append(Mix(str(node.name), axis, len(self.dims(x)), labels))
+
+    def meet(self, node: ir.Node, labels: Labels, *places: tuple[int, int]) -> None:
+        self.meetings.append(Meeting(str(node.name), labels, places))
+
     def work(self, node: ir.Node, unit: float, *axes: Labels) -> None:
         self.works.append(Work(str(node.name), unit, axes))
+
+    def contents(self, node: ir.Node, index: int, array: Array) -> None:
+        pass
+
+    def survivors(self, value: ir.Value, axis: int) -> Array:
+        return np.ones(self.dims(value)[axis], bool)
 
     def operand(self, node: ir.Node, index: int, entries: Mapping[int, int]) -> None:
         pass
 
-    def attribute(self, node: ir.Node, name: str, number: int | Sequence[int]) -> None:
+    def attribute(self, node: ir.Node, name: str, number: int | float | Sequence[int]) -> None:
         pass
 
     # ---- the walk -------------------------------------------------------------------------------------------------
     def visit(self, node: ir.Node) -> None:
         """Apply the node's rule; without one, or where it fails, pin what arrives and go on without channels."""
-        if all(value.name in self.model.shapes.known for value in node.outputs if value.name):
-            return
         spec = find(node, self.opset)
+        if all(value.name in self.model.shapes.known for value in node.outputs if value.name):
+            if spec is None or not self.sourced(node, spec.family):
+                return
         try:
             if spec is None:
                 raise SeamError(node.op_type, "there is no channel rule for this op", "add one, see CONTRIBUTING.md")
             spec.family.couple(self, node)
+            if (detour := find_detour(self, node)) is not None:
+                self.detours[str(node.outputs[0].name)] = detour
         except (SeamError, ValueError, AssertionError, IndexError) as error:
             self.refuse(node, error)
         for graph in [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]:
@@ -168,8 +227,30 @@ class Trace(Walk):
                 if value is not None and str(value.name) in self.values:
                     self.pin(node, self.labels(value), "is read inside a subgraph")
 
+    def sourced(self, node: ir.Node, family: Family) -> bool:
+        """Does the node move a weight that it is given (an Expand of a class token)? Then that gets labels like data."""
+        if family.name not in ("layout", "elementwise"):
+            return False
+        for index, value in enumerate(node.inputs[: 1 if family.name == "layout" and node.op_type != "Concat" else None]):
+            if value is not None and value.const_value is not None and str(value.name) not in self.values:
+                self.source(node, index, value, value.const_value)
+        return any(value is not None and str(value.name) in self.values for value in node.inputs)
+
+    def source(self, node: ir.Node, index: int, value: ir.Value, tensor: ir.TensorProtocol) -> None:
+        """Label a weight along the one axis that extends."""
+        shape = tuple(tensor.shape.numpy())
+        wide = [k for k, n in enumerate(shape) if n > 1]
+        if len(wide) == 1 and tensor.dtype.is_floating_point():
+            made = self.fresh(node, shape[wide[-1]], f"source{index}")
+            self.bind(node, value, wide[-1], made, "write")
+            self.set(value, made.reshape([-1 if k == wide[-1] else 1 for k in range(len(shape))]))
+
     def finish(self) -> None:
-        """Pin graph outputs, and initializers that are also read where no rule bound them."""
+        """Make boxes of what is no detour; pin outputs, and initializers also read where no rule bound them."""
+        passed = {value for detour in self.detours.values() for value in detour.passed}
+        for name, labels in self.values.items():
+            if name not in passed:
+                self.box(labels)
         bound = {(name, node) for node, name, _ in self.bindings}
         for (_, name, _), binding in list(self.bindings.items()):
             value = self.model.initializers[name]
@@ -182,9 +263,9 @@ class Trace(Walk):
                     self.block(str(value.name), "output", self.labels(value), "is an output of the model")
 
 
-def trace(model: Model, *, free_outputs: bool = False) -> Trace:
+def trace(model: Model, *, free_outputs: bool = False, whole_heads: bool = False) -> Trace:
     """Walk the model's graph once."""
-    walk = Trace(model, free_outputs)
+    walk = Trace(model, free_outputs, whole_heads)
     for node in model.graph:
         walk.visit(node)
     walk.finish()

@@ -55,9 +55,9 @@ def hugging_face_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     size that an image of fixed size cannot come from.
     """
     fields: dict[str, Any] = {}
-    factor = _read("rescale_factor", data.get("rescale_factor", 1 / 255), _number)
-    if not data.get("do_rescale", True) or abs(factor * 255 - 1) > 1e-3:
-        fields["scale"] = factor if data.get("do_rescale", True) else 1.0
+    factor = data.get("rescale_factor", 1 / 255) if data.get("do_rescale", True) else 1.0
+    if abs(_read("rescale_factor", factor, _number) * 255 - 1) > 1e-3:
+        fields["scale"] = float(factor)
     if data.get("do_normalize", True):
         for ours, theirs in (("mean", "image_mean"), ("std", "image_std")):
             if data.get(theirs) is not None:

@@ -86,8 +86,8 @@ def stratified(y: Labels, fraction: float, seed: int) -> tuple[Labels, Labels]:
     order = rng.permutation(len(y))
     counts = np.unique(y, return_counts=True)[1]
     by_class = np.split(order[np.argsort(y[order], kind="stable")], np.cumsum(counts)[:-1])
-    single = [members[0] for members in by_class if len(members) == 1]
-    taken = single[: round(len(single) * fraction)]
+    single = rng.permutation([members[0] for members in by_class if len(members) == 1])
+    taken = list(single[: round(len(single) * fraction)])
     for members in by_class:
         if len(members) > 1:
             taken.extend(members[: min(max(round(len(members) * fraction), 1), len(members) - 1)])

@@ -63,9 +63,7 @@ def _arrays(path: Path) -> Arrays:
     except Exception as error:  # numpy and zipfile let zlib.error, RuntimeError and others through
         unsafe = "holds an object array, which is not safe to load"
         why = unsafe if "Object arrays" in str(error) else f"is no sound .npz archive ({error})"
-        raise DataError(
-            path, why, "write it with numpy.savez, from plain arrays, texts as dtype str"
-        ) from error
+        raise DataError(path, why, "write it with numpy.savez from plain arrays, texts as str") from error
 
 
 def _part(path: Path, arrays: Arrays, suffix: str, names: tuple[str, ...] | None) -> RawPart:

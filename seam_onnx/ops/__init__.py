@@ -1,10 +1,27 @@
 """The table of ops. Importing this package fills it."""
 
-from seam_onnx.ops import contraction, elementwise, layout, normalization, pooling, reduction, shape
+from seam_onnx.ops import (
+    attention,
+    contraction,
+    elementwise,
+    gather,
+    layout,
+    logic,
+    matmul,
+    normalization,
+    pooling,
+    reduction,
+    resample,
+    shape,
+)
+from seam_onnx.ops.layout import reshape
 from seam_onnx.ops.registry import Constants, Family, OpSpec, every, find
 from seam_onnx.ops.walk import Array, Labels, Role, Walk, compress, none
 
-__all__ = ["Array", "Constants", "Family", "Labels", "OpSpec", "Role", "Walk", "compress", "every", "find", "none"]
+__all__ = ["Array", "Constants", "Family", "Labels", "OpSpec", "Role", "Walk", "compress", "every", "find", "none", "reshape"]
 
-FAMILIES = (contraction, elementwise, layout, normalization, pooling, reduction, shape)
+FAMILIES = (
+    attention, contraction, elementwise, gather, layout, logic, matmul, normalization, pooling, reduction, resample,
+    shape,
+)  # fmt: skip
 """One file each; what a new op is added to."""

@@ -1,4 +1,4 @@
-"""Ops that contract channels against a weight: Conv, Gemm, MatMul. Here new channels are born.
+"""Ops that contract channels against a weight: Conv, Gemm (and MatMul, see there). Here new channels are born.
 
 The weight's input axis is bound to the channels that arrive (`read`), its output axis and the bias to fresh ones
 (`write`). A grouped convolution reads a box: either whole blocks go (`group=` falls; a depthwise convolution is the case
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from seam_onnx.ops.mixing import mix_axes
 from seam_onnx.ops.registry import Constants, Family, op
 from seam_onnx.ops.walk import Array, Labels, Walk, compress, none
 
-__all__ = ["contracted", "fold_site"]
+__all__ = ["contracted", "family", "finish", "fold_site"]
 
 
 def along(labels: Labels, axis: int, rank: int) -> Labels:
@@ -41,6 +42,9 @@ def couple_conv(walk: Walk, node: ir.Node) -> None:
     x, weight, y = node.inputs[0], node.inputs[1], node.outputs[0]
     assert x is not None
     assert weight is not None
+    if any(n > 1 for n in walk.extent(x)[2:]):
+        over_channels(walk, node, x)
+        return
     group = node.attributes.get_int("group", 1) or 1
     arriving = walk.vector(x, 1)
     unit = float(np.prod(shape[2:]) * np.prod(walk.dims(y)[2:]))
@@ -53,6 +57,19 @@ def couple_conv(walk: Walk, node: ir.Node) -> None:
     else:
         made = same_positions(walk, node, arriving, shape, group, unit)
     finish(walk, node, made, axis=1, weight_axis=0)
+
+
+def over_channels(walk: Walk, node: ir.Node, x: ir.Value) -> None:
+    """A filter that slides over channels (as in ECA-Net) slides over the kept ones; one that changes their number pins."""
+    y = node.outputs[0]
+    before, after = walk.original_dims(x), walk.original_dims(y)
+    axes = [k for k in range(2, len(before)) if walk.extent(x)[k] > 1]
+    if walk.extent(x)[1] == after[1] == 1 and all(before[k] == after[k] for k in axes):
+        mix_axes(walk, node, axes)
+        walk.set(y, walk.labels(x))
+    else:
+        walk.pin(node, walk.labels(x), "slides over channels")
+        walk.set(y, none(len(after)))
 
 
 def whole_blocks(walk: Walk, node: ir.Node, arriving: Labels, shape: tuple[int, ...], group: int, unit: float) -> Labels:
@@ -113,24 +130,6 @@ def couple_gemm(walk: Walk, node: ir.Node) -> None:
     finish(walk, node, made, axis=1, weight_axis=out)
 
 
-def couple_matmul(walk: Walk, node: ir.Node) -> None:
-    """MatMul with an initializer (I, O) on the right makes channels; anything else mixes them."""
-    a, b = node.inputs
-    assert a is not None
-    assert b is not None
-    rank = len(walk.dims(node.outputs[0]))
-    if b.const_value is None or len(walk.dims(b)) != 2 or walk.constant(a):
-        for value in (a, b):
-            if not walk.constant(value):
-                walk.pin(node, walk.labels(value), "contracts activations, or by a weight that is not a matrix on the right")
-        walk.set(node.outputs[0], none(rank))
-        return
-    arriving, made = walk.vector(a, -1), walk.fresh(node, b.const_value.shape.numpy()[1])
-    walk.bind(node, b, 0, arriving, "read")
-    walk.work(node, float(np.prod(walk.dims(a)[:-1])), arriving, made)
-    finish(walk, node, made, axis=rank - 1, weight_axis=1)
-
-
 # ---- constants ------------------------------------------------------------------------------------------------------
 def contracted(node: ir.Node, array: Array) -> tuple[Array, Array]:
     """The weight as (O, I / group, K) and as a mask of the same shape of what is not zero."""
@@ -143,7 +142,9 @@ def contracted(node: ir.Node, array: Array) -> tuple[Array, Array]:
 
 
 def fold_site(node: ir.Node) -> bool:
-    """May a constant that arrives be folded into what the node adds? Not where zero padding interrupts it."""
+    """May a constant that arrives be folded into what the node adds? Not where zero padding interrupts it, or data does."""
+    if len(node.inputs) > 2 and node.inputs[2] is not None and node.inputs[2].const_value is None:
+        return False
     if node.op_type != "Conv":
         return True
     same = (node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET") not in ("NOTSET", "VALID")
@@ -241,8 +242,3 @@ def gemm(torch: Any, node: ir.Node, a: Any, b: Any, c: Any = None) -> Any:
     product = product if alpha == 1 else alpha * product
     return product if c is None else product + (c if beta == 1 else beta * c)
 
-
-@op("MatMul", family(couple_matmul))
-def matmul(torch: Any, node: ir.Node, a: Any, b: Any) -> Any:
-    """Matrix product with numpy's broadcasting."""
-    return torch.matmul(a, b)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from seam_onnx.evaluate import evaluate
-from seam_onnx.ops.registry import Constants, Family, op
+from seam_onnx.ops.registry import Constants, Family, op, tensors
 from seam_onnx.ops.walk import Array, Labels, Role, Walk, compress, none
 
 __all__ = ["AFFINE", "CARRY", "couple_elementwise", "zero_elementwise"]
@@ -27,12 +27,12 @@ def couple_elementwise(walk: Walk, node: ir.Node, role: Role = "carry") -> None:
     """Tie the operands that extend, pin the broadcast ones, bind the constants."""
     dims = walk.dims(node.outputs[0])
     base = none(len(dims))
-    for value in node.inputs:
-        if value is not None and not walk.constant(value):
-            shape = padded(walk.dims(value), len(dims))
-            base = join(walk, node, base, walk.labels(value).reshape(padded(walk.labels(value).shape, len(dims))), shape, dims)
-    walk.box(node.outputs[0], base)
-    base = walk.labels(node.outputs[0])
+    data = [value for value in node.inputs if value is not None and not walk.constant(value)]
+    for value in data:
+        base = join(walk, node, base, value, dims)
+    for value in data:
+        hold(walk, node, base, value)
+    walk.set(node.outputs[0], base)
     for value in node.inputs:
         if value is not None and walk.constant(value):
             bind_constant(walk, node, value, base, role)
@@ -40,17 +40,19 @@ def couple_elementwise(walk: Walk, node: ir.Node, role: Role = "carry") -> None:
         walk.set(extra, base)
 
 
-def join(walk: Walk, node: ir.Node, base: Labels, labels: Labels, shape: tuple[int, ...], dims: tuple[int, ...]) -> Labels:
-    """Labels of the output after one more operand of this shape."""
-    if not labels.any() and not (base.any() and shape == dims):
-        return base  # a broadcast operand without channels imposes nothing
-    extends = all(shape[k] == dims[k] for k in range(len(dims)) if base.shape[k] > 1) and (labels.size > 1 or shape == dims)
+def join(walk: Walk, node: ir.Node, base: Labels, value: ir.Value, dims: tuple[int, ...]) -> Labels:
+    """Labels of the output after one more operand; one without channels is left to `hold`."""
+    labels = walk.labels(value).reshape(padded(walk.labels(value).shape, len(dims)))
+    if not labels.any():
+        return base
+    shape = padded(walk.dims(value), len(dims))
+    wide = max(walk.extent(value), default=1) > 1 or shape == dims
     if not base.any():
-        if all(shape[k] == dims[k] for k in range(len(dims)) if labels.shape[k] > 1) and (labels.size > 1 or shape == dims):
+        if wide and all(shape[k] == dims[k] for k in range(len(dims)) if labels.shape[k] > 1):
             return labels
         walk.pin(node, labels, "one channel is broadcast over many")
         return base
-    if extends:
+    if wide and all(shape[k] == dims[k] for k in range(len(dims)) if base.shape[k] > 1):
         common = np.broadcast_shapes(base.shape, labels.shape)
         walk.tie(np.broadcast_to(base, common), np.broadcast_to(labels, common))
         return base if base.shape == common else np.broadcast_to(base, common)
@@ -58,6 +60,13 @@ def join(walk: Walk, node: ir.Node, base: Labels, labels: Labels, shape: tuple[i
         base, labels = labels, base
     walk.pin(node, labels, "its channels are broadcast over those of another operand")
     return base
+
+
+def hold(walk: Walk, node: ir.Node, base: Labels, value: ir.Value) -> None:
+    """Data without channels that extends where the others have some holds them: it cannot shrink with them."""
+    shape = padded(walk.dims(value), base.ndim)
+    if not walk.labels(value).any() and any(shape[k] > 1 and base.shape[k] > 1 for k in range(base.ndim)):
+        walk.pin(node, base, "meets data without channels of its own")
 
 
 def bind_constant(walk: Walk, node: ir.Node, value: ir.Value, labels: Labels, role: Role) -> None:
@@ -69,6 +78,7 @@ def bind_constant(walk: Walk, node: ir.Node, value: ir.Value, labels: Labels, ro
     extent = walk.extent(node.outputs[0])
     for axis in range(rank):
         if shape[axis] > 1 and extent[axis] > 1:
+            walk.box(labels)
             others = np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)[:, 0]
             walk.bind(node, value, axis - (rank - array.ndim), others, role)
 
@@ -123,7 +133,7 @@ def torch_function(path: str) -> Any:
         function = torch
         for part in path.split("."):
             function = getattr(function, part)
-        return function(*inputs)
+        return function(*tensors(torch, inputs))
 
     return lower
 
@@ -137,11 +147,17 @@ for name, path in {
     since = {"HardSwish": 14, "Mish": 18, "Erf": 9, "Sign": 9, "Round": 11}.get(name, 1)
     op(name, CARRY, since=since, example=UNARY.format(name))(torch_function(path))
 
-for name, path in {"Mul": "mul", "Add": "add", "Sub": "sub", "Div": "div", "Pow": "pow", "PRelu": ""}.items():
-    if path:
-        family = AFFINE if name in ("Mul", "Add", "Sub") else CARRY
-        example = "" if name == "Pow" else BINARY.format(name)
-        op(name, family, since=7, example=example)(torch_function(path))
+for name, path in {"Mul": "mul", "Add": "add", "Sub": "sub", "Pow": "pow"}.items():
+    family = CARRY if name == "Pow" else AFFINE
+    op(name, family, since=7, example="" if name == "Pow" else BINARY.format(name))(torch_function(path))
+
+
+@op("Div", CARRY, since=7, example=BINARY.format("Div"))
+def div(torch: Any, node: ir.Node, x: Any, z: Any) -> Any:
+    """Quotient; of integers rounded towards 0."""
+    x, z = tensors(torch, (x, z))
+    whole = not x.is_floating_point() and not z.is_floating_point()
+    return torch.div(x, z, rounding_mode="trunc" if whole else None)
 
 
 @op("Identity", CARRY, example="y = Identity(x)")
@@ -219,8 +235,8 @@ def sum_of(torch: Any, node: ir.Node, *inputs: Any) -> Any:
 @op("Max", CARRY, since=8, example="y = Max(x, z)")
 def maximum(torch: Any, node: ir.Node, *inputs: Any) -> Any:
     """Largest of all operands."""
-    best = inputs[0]
-    for x in inputs[1:]:
+    best, *others = tensors(torch, inputs)
+    for x in others:
         best = torch.maximum(best, x)
     return best
 
@@ -228,8 +244,8 @@ def maximum(torch: Any, node: ir.Node, *inputs: Any) -> Any:
 @op("Min", CARRY, since=8, example="y = Min(x, z)")
 def minimum(torch: Any, node: ir.Node, *inputs: Any) -> Any:
     """Smallest of all operands."""
-    best = inputs[0]
-    for x in inputs[1:]:
+    best, *others = tensors(torch, inputs)
+    for x in others:
         best = torch.minimum(best, x)
     return best
 
@@ -237,7 +253,5 @@ def minimum(torch: Any, node: ir.Node, *inputs: Any) -> Any:
 @op("Cast", CARRY, since=6)
 def cast(torch: Any, node: ir.Node, x: Any) -> Any:
     """Change of element type; a floating-point one keeps float32, in which the search runs."""
-    target = ir.DataType(node.attributes.get_int("to"))
-    if target.is_floating_point():
-        return x.float()
-    return x.to(getattr(torch, str(target.numpy()).replace("bool", "bool")))
+    target, x = ir.DataType(node.attributes.get_int("to")), torch.as_tensor(x)
+    return x.float() if target.is_floating_point() else x.to(getattr(torch, str(target.numpy())))

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from seam_onnx.errors import ShapeError
-from seam_onnx.ops.registry import Constants, Family, op
+from seam_onnx.ops.registry import Constants, Family, op, tensors
 from seam_onnx.ops.walk import Array, Walk, compress, none
 
 __all__ = ["reshape"]
@@ -90,8 +90,14 @@ def move_reshape(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
     assert x is not None
     after = walk.dims(y)
     if node.op_type == "Reshape":
-        walk.operand(node, 1, dict(enumerate(after)))
+        walk.operand(node, 1, new_sizes(walk, y))
     return [reshape(array, walk.dims(x), after)]
+
+
+def new_sizes(walk: Walk, value: ir.Value) -> dict[int, int]:
+    """Sizes by axis where they differ from the original world's: the others may be computed, from the batch say."""
+    pairs = zip(walk.dims(value), walk.original_dims(value), strict=True)
+    return {axis: size for axis, (size, original) in enumerate(pairs) if size != original}
 
 
 def move_transpose(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
@@ -108,7 +114,9 @@ def move_split(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
     if array.shape[axis] == walk.extent(x)[axis] == 1:
         return [array] * len(sizes)
     array = expanded(array, walk.dims(x), axis)
-    if "split" in node.attributes:
+    if sizes == [walk.original_dims(y)[axis] for y in node.outputs]:
+        pass
+    elif walk.opset < 13:
         walk.attribute(node, "split", sizes)
     else:
         walk.operand(node, 1, dict(enumerate(sizes)))
@@ -143,24 +151,38 @@ def move_slice(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
         index = [slice(None)] * array.ndim
         index[axis] = slice(new_starts[k], min(new_ends[k], size))
         array = array[tuple(index)]
-    walk.operand(node, 1, new_starts)
-    walk.operand(node, 2, new_ends)
+    rewrite_bounds(walk, node, 1, "starts", starts, new_starts)
+    rewrite_bounds(walk, node, 2, "ends", ends, new_ends)
     return [array]
+
+
+def rewrite_bounds(walk: Walk, node: ir.Node, index: int, name: str, bounds: list[int], changed: dict[int, int]) -> None:
+    """Put changed bounds where the opset has them: in an attribute before 10, in an operand since."""
+    if name in node.attributes:
+        walk.attribute(node, name, [changed.get(k, bound) for k, bound in enumerate(bounds)])
+    else:
+        walk.operand(node, index, changed)
 
 
 def move_expand(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
     """Expand: broadcasting; labels broadcast by themselves, only the target shape has to follow."""
     y = node.outputs[0]
-    after = walk.dims(y)
-    walk.operand(node, 1, dict(enumerate(after)))
+    after, shape = walk.dims(y), node.inputs[1]
+    assert shape is not None
+    ahead = len(after) - walk.dims(shape)[0]
+    walk.operand(node, 1, {axis - ahead: size for axis, size in new_sizes(walk, y).items() if axis >= ahead})
     return [array.reshape((1,) * (len(after) - array.ndim) + array.shape)]
 
 
 def couple_concat(walk: Walk, node: ir.Node) -> None:
-    """Concat: labels one after the other; along the other axes the operands are one. Constants are bound there."""
+    """Concat: labels one after the other; along the other axes the operands are one. Constants are bound there.
+
+    Where channels stand along both, those along the other axes are tied: the result stays a box.
+    """
     dims = walk.dims(node.outputs[0])
     axis = node.attributes.get_int("axis", 1) % len(dims)
     parts = [(value, walk.full(value, axis)) for value in node.inputs if value is not None]
+    along = any(walk.extent(v)[axis] > 1 for v, _ in parts)
     beside = {k for v, _ in parts for k, n in enumerate(walk.extent(v)) if k != axis and n > 1}
     shape = [max(part.shape[k] for _, part in parts) for k in range(len(dims))]
     guides = [p.take([0], axis) for v, p in parts if not walk.constant(v) and p.shape[axis]]
@@ -168,13 +190,15 @@ def couple_concat(walk: Walk, node: ir.Node) -> None:
     pieces = []
     for value, part in parts:
         size = [part.shape[k] if k == axis else shape[k] for k in range(len(dims))]
-        if walk.constant(value) and beside:
+        if walk.constant(value) and beside and not along:
             bind_beside(walk, node, value, guide, beside)
             part = guide
-        elif beside:
+        elif beside and not along:
             walk.tie(np.broadcast_to(guide, size), np.broadcast_to(part, size))
         pieces.append(np.broadcast_to(part, size))
-    walk.box(node.outputs[0], np.concatenate(pieces, axis))
+    labels = np.concatenate(pieces, axis)
+    walk.box(labels)
+    walk.set(node.outputs[0], labels)
 
 
 def bind_beside(walk: Walk, node: ir.Node, value: ir.Value, labels: Array, axes: set[int]) -> None:
@@ -226,6 +250,7 @@ def couple_pad(walk: Walk, node: ir.Node) -> None:
             before, after = walk.fresh(node, pads[0][axis], f"begin{axis}"), walk.fresh(node, pads[1][axis], f"end{axis}")
             changed |= {order.index(axis): len(before), order.index(axis) + len(order): len(after)}
             view = [-1 if k == axis else 1 for k in range(labels.ndim)]
+            labels = expanded(labels, walk.dims(x), axis)
             sides = [np.broadcast_to(v.reshape(view), [len(v) if k == axis else n for k, n in enumerate(labels.shape)]) for v in (before, after)]
             labels = np.concatenate([sides[0], labels, sides[1]], axis)
     if "pads" in node.attributes:
@@ -266,6 +291,7 @@ PAD = Family("layout", couple_pad, zero_pad, "padded channels are channels of th
 @op("Reshape", RESHAPE, since=5, example="s = Constant <value_ints: ints = [0, -1]> ()\n y = Reshape(x, s)")
 def lower_reshape(torch: Any, node: ir.Node, x: Any, shape: Any) -> Any:
     """0 copies the input's size (unless `allowzero`), -1 is inferred."""
+    x = torch.as_tensor(x)
     sizes = [int(s) for s in shape.tolist()]
     if not node.attributes.get_int("allowzero", 0):
         sizes = [x.shape[k] if s == 0 else s for k, s in enumerate(sizes)]
@@ -286,6 +312,7 @@ def flatten(torch: Any, node: ir.Node, x: Any) -> Any:
 @op("Squeeze", RESHAPE, example="")
 def squeeze(torch: Any, node: ir.Node, x: Any, axes: Any = None) -> Any:
     """Without some axes of size 1, or without all of them."""
+    x = torch.as_tensor(x)
     given = node.attributes.get_ints("axes", None) if axes is None else axes.tolist()
     return x.squeeze() if given is None else x.squeeze(tuple(int(a) for a in given))
 
@@ -294,6 +321,7 @@ def squeeze(torch: Any, node: ir.Node, x: Any, axes: Any = None) -> Any:
 def unsqueeze(torch: Any, node: ir.Node, x: Any, axes: Any = None) -> Any:
     """With new axes of size 1 at these places of the output."""
     given = list(node.attributes.get_ints("axes", ()) if axes is None else axes.tolist())
+    x = torch.as_tensor(x)
     rank = x.ndim + len(given)
     for axis in sorted(int(a) % rank for a in given):
         x = x.unsqueeze(axis)
@@ -303,6 +331,7 @@ def unsqueeze(torch: Any, node: ir.Node, x: Any, axes: Any = None) -> Any:
 @op("Transpose", layout(move_transpose), example="t = Transpose <perm: ints = [0, 2, 3, 1]> (x)\n y = Transpose <perm: ints = [0, 3, 1, 2]> (t)")
 def transpose(torch: Any, node: ir.Node, x: Any) -> Any:
     """Axes in the order `perm`."""
+    x = torch.as_tensor(x)
     return x.permute(list(node.attributes.get_ints("perm", range(x.ndim)[::-1])))
 
 
@@ -323,6 +352,7 @@ def lower_slice(torch: Any, node: ir.Node, x: Any, starts: Any = None, ends: Any
     last = list(node.attributes.get_ints("ends", ()) if ends is None else ends.tolist())
     along = node.attributes.get_ints("axes", range(len(first))) if axes is None else axes.tolist()
     by = [1] * len(first) if steps is None else steps.tolist()
+    x = torch.as_tensor(x)
     for start, end, axis, step in zip(first, last, along, by, strict=True):
         low, high, _ = slice(int(start), int(end), int(step)).indices(x.shape[int(axis)])
         if step > 0:
@@ -336,14 +366,14 @@ def lower_slice(torch: Any, node: ir.Node, x: Any, starts: Any = None, ends: Any
 @op("Expand", layout(move_expand), since=8, example="s = Constant <value_ints: ints = [1, 8, 1, 1]> ()\n y = Expand(x, s)")
 def expand(torch: Any, node: ir.Node, x: Any, shape: Any) -> Any:
     """Broadcast with a shape, in both directions."""
+    x = torch.as_tensor(x)
     return x.expand(torch.broadcast_shapes(tuple(x.shape), tuple(int(s) for s in shape.tolist())))
 
 
 @op("Concat", CONCAT, since=4, example="y = Concat <axis: int = 1> (x, z)")
 def concat(torch: Any, node: ir.Node, *inputs: Any) -> Any:
     """One after the other along `axis`."""
-    tensors = [x if hasattr(x, "device") else torch.as_tensor(x) for x in inputs]
-    return torch.cat(tensors, node.attributes.get_int("axis", 1))
+    return torch.cat(tensors(torch, inputs), node.attributes.get_int("axis", 1))
 
 
 @op("Pad", PAD, since=2, example="p = Constant <value_ints: ints = [0, 2, 1, 1, 0, 1, 1, 1]> ()\n y = Pad(x, p)")

@@ -1,4 +1,7 @@
-"""Ops that mix along axes: Reduce*, Softmax. Channels along other axes pass; along the mixed ones they are pinned."""
+"""Ops that combine along axes: Reduce*, Softmax. Channels along other axes pass.
+
+Along the combined ones a reduction means the kept channels only, see `mixing`; a Softmax pins them.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from seam_onnx.ops.mixing import mix_axes
 from seam_onnx.ops.registry import Constants, Family, op
 from seam_onnx.ops.walk import Array, Walk, compress, none
 
@@ -28,14 +32,14 @@ def after_reduction(node: ir.Node, array: Array, axes: Sequence[int]) -> Array:
 
 
 def couple_reduce(walk: Walk, node: ir.Node) -> None:
-    """Reduction over an axis with channels mixes them."""
+    """Over an axis with channels the kept ones are meant, and the result has none."""
     x = node.inputs[0]
     assert x is not None
     labels = walk.labels(x)
     axes = reduced_axes(walk, node, labels.ndim)
-    if any(labels.shape[k] > 1 for k in axes) or (labels.size == 1 and labels.any() and 1 in axes):
-        walk.pin(node, labels, "reduces over channels")
-        labels = none(labels.ndim)
+    mixed = mix_axes(walk, node, axes) is not None
+    for k in axes:
+        labels = labels.take([0], k) * (not mixed)
     walk.set(node.outputs[0], after_reduction(node, labels, axes))
 
 
@@ -76,7 +80,7 @@ def zero_nothing(constants: Constants, node: ir.Node) -> None:
     """Nothing is known of the output."""
 
 
-REDUCE = Family("reduction", couple_reduce, zero_reduce, "channels along other axes pass")
+REDUCE = Family("reduction", couple_reduce, zero_reduce, "channels along other axes pass; else the kept ones are meant")
 SOFTMAX = Family("normalisation", couple_softmax, zero_nothing, "channels along other axes pass")
 
 

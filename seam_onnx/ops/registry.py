@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from seam_onnx.ops.walk import Array, Walk
 
-__all__ = ["Constants", "Family", "Lower", "OpSpec", "every", "find", "op"]
+__all__ = ["Constants", "Family", "Lower", "OpSpec", "every", "find", "op", "tensors"]
 
 Lower = Callable[..., Any]
 """`lower(torch, node, *inputs)`: the module torch, the node, one tensor (or, for integer constants, numpy array) or
@@ -103,3 +103,10 @@ def every() -> Iterator[OpSpec]:
     """All entries, by name."""
     for key in sorted(TABLE):
         yield from TABLE[key]
+
+
+def tensors(torch: Any, inputs: Any) -> list[Any]:
+    """The operands as tensors on one device; integer constants arrive as arrays, and shapes are computed on the CPU."""
+    devices = [x.device for x in inputs if isinstance(x, torch.Tensor)]
+    device = next((d for d in devices if d.type != "cpu"), None)
+    return [torch.as_tensor(x, device=device) for x in inputs]

@@ -47,6 +47,8 @@ class Walk(ABC):
     """One pass over the sorted graph; see the module's docstring."""
 
     opset: int
+    whole_heads: bool = False
+    """Do attention heads go as a whole, or does every head lose the same positions?"""
 
     @abstractmethod
     def dims(self, value: ir.Value) -> tuple[int, ...]:
@@ -85,6 +87,14 @@ class Walk(ABC):
         """Forbid removal of these channels, with the reason."""
 
     @abstractmethod
+    def mix(self, node: ir.Node, axis: int, labels: Labels) -> None:
+        """`node` combines the channels along an axis of its first operand, and means \"the kept ones only\"."""
+
+    @abstractmethod
+    def meet(self, node: ir.Node, labels: Labels, *places: tuple[int, int]) -> None:
+        """`node` multiplies channels of two activations and sums over them; places are (operand, axis)."""
+
+    @abstractmethod
     def work(self, node: ir.Node, unit: float, *axes: Labels) -> None:
         """`node` costs `unit` multiply-adds for each combination of one label from each of `axes`, at batch 1."""
 
@@ -97,8 +107,16 @@ class Walk(ABC):
         """Entry `k` of the node's integer operand `index` has to read `entries[k]` in this world."""
 
     @abstractmethod
-    def attribute(self, node: ir.Node, name: str, number: int | Sequence[int]) -> None:
+    def attribute(self, node: ir.Node, name: str, number: int | float | Sequence[int]) -> None:
         """The node's attribute has to read `number` in this world."""
+
+    @abstractmethod
+    def contents(self, node: ir.Node, index: int, array: Array) -> None:
+        """The node's integer operand `index` has to be `array` in this world."""
+
+    @abstractmethod
+    def survivors(self, value: ir.Value, axis: int) -> Array:
+        """For each index along an axis of the original: is it still there in this world?"""
 
     @abstractmethod
     def original_dims(self, value: ir.Value) -> tuple[int, ...]:
@@ -134,12 +152,23 @@ class Walk(ABC):
         """Axes along which there is more than one channel."""
         return [k for k, n in enumerate(compress(self.same(labels)).shape) if n > 1]
 
-    def box(self, value: ir.Value, labels: Labels) -> None:
-        """Set labels that have to stay a box: tie along all varying axes but the one with the most channels."""
+    def box(self, labels: Labels) -> None:
+        """Make labels a box: tie along all varying axes but the one that leaves the most channels."""
         while len(axes := self.varying(labels)) > 1:
-            best = min(axes, key=lambda k: (labels.shape[k], -k))
-            self.tie(np.broadcast_to(labels.take([0], best), labels.shape), labels)
-        self.set(value, labels)
+            self.unite(labels, min(axes, key=lambda k: (self.count(labels, k), k)))
+
+    def count(self, labels: Labels, axis: int) -> int:
+        """How many different channels stand along one line of an axis."""
+        line = np.moveaxis(self.same(labels), axis, 0).reshape(labels.shape[axis], -1)[:, 0]
+        return len(np.unique(line))
+
+    def prefer(self, labels: Labels, axes: Sequence[int], heads: Sequence[int]) -> int:
+        """Of the axes of a box that something reads, the one along which channels are kept apart."""
+        return max(heads if self.whole_heads and heads else axes, key=lambda k: (self.count(labels, k), k))
+
+    def unite(self, labels: Labels, axis: int) -> None:
+        """Tie the channels that stand along one axis, for each place on the others."""
+        self.tie(np.broadcast_to(labels.take([0], axis), labels.shape), labels)
 
     def ints(self, node: ir.Node, name: str, index: int) -> list[int] | None:
         """Integers given as an attribute in old opsets, as an operand in new ones; None where absent or unknown."""

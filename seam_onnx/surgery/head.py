@@ -11,9 +11,9 @@ import onnx_ir as ir
 from seam_onnx.channels.analyze import Channels, channels_of
 from seam_onnx.channels.trace import trace
 from seam_onnx.errors import ModelError
+from seam_onnx.fold import store
 from seam_onnx.model import Model
 from seam_onnx.ops import Labels
-from seam_onnx.surgery.masking import store
 from seam_onnx.surgery.plan import plan_channels
 from seam_onnx.surgery.remove import remove_channels
 

@@ -1,19 +1,20 @@
 """Masks into initializers: the masked model has the same graph and shapes, with zeros."""
 
 import numpy as np
-import onnx_ir as ir
 
 from seam_onnx.channels import Alive, Channels
 from seam_onnx.errors import UsageError
-from seam_onnx.fold import set_initializer
+from seam_onnx.fold import store
 from seam_onnx.masks import Mask, MaskSet
 from seam_onnx.model import Model
+from seam_onnx.surgery.combine import combine_kept
 
 __all__ = ["apply_masks", "channel_masks"]
 
 
 def channel_masks(model: Model, channels: Channels, alive: Alive) -> MaskSet:
     """The masks that silence every channel that is not alive, where it is made, shifted and read."""
+    alive = channels.admissible(alive)
     masks: dict[str, Mask] = {}
     for binding in channels.bindings:
         keep = alive[binding.labels]
@@ -21,11 +22,20 @@ def channel_masks(model: Model, channels: Channels, alive: Alive) -> MaskSet:
             rank = len(model.shapes.dims[binding.initializer])
             view = keep.reshape([-1 if k == binding.axis else 1 for k in range(rank)])
             masks[binding.initializer] = masks.get(binding.initializer, np.ones((1,) * rank, bool)) & view
-    return MaskSet(masks, model.sha256)
+    return MaskSet(masks, model.sha256, kept_channels(channels, alive))
+
+
+def kept_channels(channels: Channels, alive: Alive) -> dict[str, Mask]:
+    """For each node that combines channels, and loses some: which are left."""
+    kept = {}
+    for mix in channels.mixes:
+        if not (keep := alive[mix.labels]).all():
+            kept[mix.node] = keep.reshape([-1 if k == mix.axis else 1 for k in range(mix.rank)])
+    return kept
 
 
 def apply_masks(model: Model, masks: MaskSet) -> Model:
-    """The masked model: initializers multiplied by their masks, types kept.
+    """The masked model: initializers multiplied by their masks, types kept; see `combine`.
 
     Raises:
         UsageError: a mask names no initializer of the model, or does not broadcast to it.
@@ -41,12 +51,10 @@ def apply_masks(model: Model, masks: MaskSet) -> Model:
         except ValueError:
             raise UsageError(f"mask {name!r}", f"shape {mask.shape} does not fit {array.shape}", "use this model's masks") from None
         store(proto.graph, name, np.where(full, array, np.zeros((), array.dtype)), value.const_value.dtype)
+    nodes = {str(node.name): node for node in proto.graph}
+    for name, mask in masks.kept.items():
+        if name not in nodes:
+            raise UsageError(f"mask {name!r}", "the model has no such node", "use the masks of this model")
+        combine_kept(proto.graph, nodes[name], mask, model)
     return model.edited(proto)
 
-
-def store(graph: ir.Graph, name: str, array: np.ndarray, dtype: ir.DataType) -> None:
-    """Put an array back under its name and type."""
-    value = set_initializer(graph, name, array)
-    if value.dtype != dtype:
-        value.const_value = ir.tensor(array, dtype=dtype, name=name)
-        value.dtype = dtype

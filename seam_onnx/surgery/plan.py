@@ -1,6 +1,6 @@
 """What to remove, as pure data: computed here, carried out by `remove`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,9 @@ import onnx_ir as ir
 
 from seam_onnx.blockers import Blocker
 from seam_onnx.channels import Alive, Channels
-from seam_onnx.channels.liveness import Constants, Site, constants_of, needed, sites
+from seam_onnx.channels.liveness import Constants, Site, combined, constants_of, needed, sites, summands
 from seam_onnx.model import Model
-from seam_onnx.ops import Array, find
+from seam_onnx.ops import Array, Labels, find
 from seam_onnx.surgery.small import Indices, Small, walk_small
 
 __all__ = ["PrunePlan", "plan_channels", "plan_removal"]
@@ -25,8 +25,12 @@ class PrunePlan:
     """(initializer, axis): the kept indices, in the order of the small graph."""
     operands: Mapping[tuple[str, int], Mapping[int, int]]
     """(node, input): entries of an integer operand that change, and to what."""
-    attributes: Mapping[tuple[str, str], int | list[int]]
+    attributes: Mapping[tuple[str, str], int | float | list[int]]
     """(node, attribute): what it reads in the small graph."""
+    contents: Mapping[tuple[str, int], Array]
+    """(node, input): an integer operand that is replaced as a whole."""
+    reroutes: Mapping[str, tuple[str, int, Indices]]
+    """Value: (source, axis, indices) of the Gather that makes it now."""
     folded: Mapping[str, Array]
     """Node: what constant channels added to each of its (kept) outputs, float64 (O,)."""
     replaced: Mapping[str, Array]
@@ -44,6 +48,8 @@ class PrunePlan:
             "axes": [{"initializer": n, "dim": k, "kept": kept.tolist()} for (n, k), kept in self.gathers.items()],
             "operands": [{"node": n, "input": i, "entries": dict(e)} for (n, i), e in self.operands.items()],
             "attributes": [{"node": n, "attribute": a, "value": v} for (n, a), v in self.attributes.items()],
+            "contents": [{"node": n, "input": i, "value": a.tolist()} for (n, i), a in self.contents.items()],
+            "reroutes": [{"value": v, "source": s, "axis": k} for v, (s, k, _) in self.reroutes.items()],
             "folded": sorted(self.folded),
             "replaced": sorted(self.replaced),
             "widths": {name: list(pair) for name, pair in self.widths.items()},
@@ -58,17 +64,20 @@ def plan_removal(model: Model, channels: Channels) -> PrunePlan:
     """
     constants = constants_of(model)
     replaced = replaceable(model, constants)
-    places = list(sites(model, channels, constants, live_nodes(model, replaced)))
-    alive = at_least_one(channels, places, needed(channels, places))
+    live = live_nodes(model, replaced)
+    places = list(sites(model, channels, constants, live))
+    used = [*combined(channels, live), *summands(model, channels, constants, live)]
+    alive = at_least_one(model, channels, live, needed(channels, places, used))
     contents = {name: compacted(channels, alive, name, array, model) for name, array in replaced.items()}
-    walk = walk_small(model, channels, alive, contents, {})
+    walk = walk_small(model, channels, alive, live, {})
     folded = {str(p.node.name): f for p in places if (f := folded_into(channels, alive, p)).any()}
     return assemble(channels, alive, walk, folded, contents)
 
 
 def plan_channels(model: Model, channels: Channels, alive: Alive, order: Mapping[str, Indices] | None = None) -> PrunePlan:
     """Removal of given channels, whether that changes outputs or not: how a head is cut."""
-    return assemble(channels, alive, walk_small(model, channels, alive, {}, order or {}), {}, {})
+    live = live_nodes(model, {})
+    return assemble(channels, alive, walk_small(model, channels, alive, live, order or {}), {}, {})
 
 
 def assemble(
@@ -82,6 +91,8 @@ def assemble(
         gathers=gathers,
         operands=walk.operands,
         attributes=walk.attributes,
+        contents=walk.replaced,
+        reroutes=walk.reroutes,
         folded=folded,
         replaced=replaced,
         dims={name: d for name, d in dims.items() if d != before[name]},
@@ -132,13 +143,29 @@ def live_nodes(model: Model, replaced: Mapping[str, Array]) -> set[str]:
     return live
 
 
-def at_least_one(channels: Channels, places: list[Site], alive: Alive) -> Alive:
-    """No tensor may lose its last channel: where a live reader would get none, the first stays."""
+def at_least_one(model: Model, channels: Channels, live: Set[str], alive: Alive) -> Alive:
+    """No operand of a live node may lose its last channel, nor a value the only one it has: then the first stays.
+
+    A Concat is spared, it can do without an operand. A label tensor of size 1 has no axis along which it could shrink.
+    """
     alive = alive.copy()
-    for place in places:
-        if not alive[place.read.labels].any():
-            alive |= channels.roots == channels.roots[place.read.labels[0]]
-    return alive
+    nodes = [node for node in reversed(model.graph) if node.name in live]
+    while True:
+        before = alive.sum()
+        for node in nodes:
+            made, read = labels_of(channels, node.outputs), labels_of(channels, node.inputs)
+            stays = any(alive[labels].any() for labels in made)
+            empty = [labels for labels in read if stays and node.op_type != "Concat" and not alive[labels].any()]
+            for labels in [*empty, *(labels for labels in made if labels.size == 1)]:
+                alive |= channels.roots == channels.roots[labels.flat[0]]
+        if alive.sum() == before:
+            return alive
+
+
+def labels_of(channels: Channels, values: Sequence[ir.Value | None]) -> list[Labels]:
+    """The label tensors of those values that have any."""
+    found = [channels.labels.get(str(value.name)) for value in values if value is not None]
+    return [labels for labels in found if labels is not None and labels.size]
 
 
 def compacted(channels: Channels, alive: Alive, name: str, array: Array, model: Model) -> Array:

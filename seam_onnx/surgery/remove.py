@@ -1,15 +1,14 @@
 """Carrying out a plan: slice initializers, rewrite shape constants, fold constants, drop what nothing reads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seam_onnx.fold import set_initializer
+from seam_onnx.fold import free_name, new_initializer, store
 from seam_onnx.model import Model
 from seam_onnx.ops import Array
-from seam_onnx.surgery.masking import store
 from seam_onnx.surgery.plan import PrunePlan
 from seam_onnx.surgery.small import Indices
 
@@ -23,14 +22,18 @@ def remove_channels(model: Model, plan: PrunePlan) -> Model:
     nodes = {str(node.name): node for node in graph}
     gather(graph, plan.gathers)
     for (name, index), entries in plan.operands.items():
-        rewrite_operand(graph, nodes[name], index, entries)
+        rewrite_operand(graph, nodes[name], index, entries, model.shapes.known)
     for (name, attribute), number in plan.attributes.items():
-        kind = ir.AttrInt64 if isinstance(number, int) else ir.AttrInt64s
+        kind = {int: ir.AttrInt64, float: ir.AttrFloat32, list: ir.AttrInt64s}[type(number)]
         nodes[name].attributes[attribute] = kind(attribute, number)  # type: ignore[arg-type]
+    for (name, index), array in plan.contents.items():
+        nodes[name].replace_input_with(index, new_initializer(graph, f"{name}.{index}", array))
+    reroute(graph, plan.reroutes)
     for name, addition in plan.folded.items():
         add_to_output(graph, nodes[name], addition)
     replace(graph, plan.replaced, model)
     drop_empty(graph, plan)
+    drop_identities(graph, {**model.shapes.dims, **plan.dims})
     tidy(proto, plan)
     return model.edited(proto)
 
@@ -48,24 +51,50 @@ def gather(graph: ir.Graph, gathers: Mapping[tuple[str, int], Indices]) -> None:
         store(graph, name, array, tensor.dtype)
 
 
-def rewrite_operand(graph: ir.Graph, node: ir.Node, index: int, entries: Mapping[int, int]) -> None:
+def reroute(graph: ir.Graph, reroutes: Mapping[str, tuple[str, int, Indices]]) -> None:
+    """Put one Gather in the place of each chain of layout ops that only permuted channels."""
+    made = {str(v.name): v for node in graph for v in node.outputs if v.name}
+    made |= {str(v.name): v for v in graph.inputs}
+    for name, (source, axis, indices) in reroutes.items():
+        end, node = made[name], made[name].producer()
+        assert node is not None
+        order = new_initializer(graph, f"{name}.order", indices)
+        gather = ir.node("Gather", [made[source], order], {"axis": axis}, name=free_name(graph, f"{node.name}.gather"))
+        graph.insert_before(node, gather)
+        take_over(graph, end, gather.outputs[0])
+        made[name] = gather.outputs[0]
+
+
+def take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    """Let a new value stand wherever the old one was read or given out, under its name."""
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    name = free_name(graph, f"{old.name}.before")
+    new.name, new.type, new.shape = old.name, old.type, old.shape
+    old.name, old.shape = name, None
+
+
+def rewrite_operand(
+    graph: ir.Graph, node: ir.Node, index: int, entries: Mapping[int, int], known: Mapping[str, Array]
+) -> None:
     """Give a node its own copy of an integer operand with some entries changed; 0 and -1 keep their meaning.
 
-    A shape that is computed at run time keeps its computation: `Where` puts the changed entries over it.
+    A shape that is computed at run time keeps its computation, and the changed entries are scaled. An operand that
+    was left out (the sizes of a Split) takes the place of the attribute `num_outputs`.
     """
     value = node.inputs[index] if index < len(node.inputs) else None
     name = f"{node.name}.{index}"
     if value is None:
         node.resize_inputs(max(len(node.inputs), index + 1))
         size = max(entries) + 1
-        node.replace_input_with(index, set_initializer(graph, name, np.array([entries[k] for k in range(size)], np.int64)))
+        node.attributes.pop("num_outputs", None)
+        node.replace_input_with(index, new_initializer(graph, name, np.array([entries[k] for k in range(size)], np.int64)))
     elif value.const_value is not None:
         array = value.const_value.numpy().copy()
         changed = rewritten(node, array, entries)
         if not np.array_equal(changed, array):
-            node.replace_input_with(index, set_initializer(graph, name, changed))
+            node.replace_input_with(index, new_initializer(graph, name, changed))
     else:
-        put_over(graph, node, index, value, entries)
+        put_over(graph, node, index, value, known[str(value.name)], entries)
 
 
 def rewritten(node: ir.Node, array: Array, entries: Mapping[int, int]) -> Array:
@@ -77,17 +106,26 @@ def rewritten(node: ir.Node, array: Array, entries: Mapping[int, int]) -> Array:
     return changed
 
 
-def put_over(graph: ir.Graph, node: ir.Node, index: int, value: ir.Value, entries: Mapping[int, int]) -> None:
-    """Insert `Where(chosen, new entries, computed)` in front of the operand."""
-    size = max(entries) + 1
-    chosen = np.zeros(size, bool)
-    chosen[list(entries)] = True
-    new = np.array([entries.get(k, 0) for k in range(size)], np.int64)
-    inputs = [set_initializer(graph, f"{node.name}.{index}.chosen", chosen), set_initializer(graph, f"{node.name}.{index}", new), value]
-    where = ir.node("Where", inputs, name=f"{node.name}.{index}.where")
-    where.outputs[0].name = f"{node.name}.{index}.sizes"
-    graph.insert_before(node, where)
-    node.replace_input_with(index, where.outputs[0])
+def put_over(graph: ir.Graph, node: ir.Node, index: int, value: ir.Value, known: Array, entries: Mapping[int, int]) -> None:
+    """Insert `computed * new / old + rest` in front of the operand: an entry may hold the batch as a factor.
+
+    Entries that are no sizes (0, -1, "to the end") cannot be scaled, they are replaced.
+    """
+    scaled = {k: size for k, size in entries.items() if 0 < known[k] < 1 << 31}
+    factors = {
+        "Mul": [scaled.get(k, int(k not in entries)) for k in range(len(known))],
+        "Div": [int(known[k]) if k in scaled else 1 for k in range(len(known))],
+        "Add": [entries[k] if k in entries and k not in scaled else 0 for k in range(len(known))],
+    }
+    for op_type, numbers in factors.items():
+        if any(n != (op_type != "Add") for n in numbers):
+            name = f"{node.name}.{index}.{op_type.lower()}"
+            constant = new_initializer(graph, name, np.array(numbers, np.int64))
+            step = ir.node(op_type, [value, constant], name=free_name(graph, name))
+            step.outputs[0].name = free_name(graph, f"{name}.sizes")
+            graph.insert_before(node, step)
+            value = step.outputs[0]
+    node.replace_input_with(index, value)
 
 
 def add_to_output(graph: ir.Graph, node: ir.Node, addition: Array) -> None:
@@ -102,17 +140,20 @@ def add_to_output(graph: ir.Graph, node: ir.Node, addition: Array) -> None:
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     beta = node.attributes.get_float("beta", 1.0) if node.op_type == "Gemm" else 1.0
     before = 0.0 if bias is None or bias.const_value is None else bias.const_value.numpy()
+    if beta == 0:  # the bias was switched off
+        before, beta = 0.0, 1.0
+        node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
     node.resize_inputs(3)
-    total = (before + addition / (beta or 1.0)).astype(dtype.numpy())
-    node.replace_input_with(2, set_initializer(graph, f"{node.name}.bias", total))
+    total = (before + addition / beta).astype(dtype.numpy())
+    node.replace_input_with(2, new_initializer(graph, f"{node.name}.bias", total))
 
 
 def follow_by_add(graph: ir.Graph, node: ir.Node, addition: Array) -> None:
     """Insert an Add behind a node."""
     output = node.outputs[0]
-    add = ir.node("Add", [output, set_initializer(graph, f"{node.name}.bias", addition)], name=f"{node.name}.add")
-    add.outputs[0].name, add.outputs[0].type = f"{output.name}.sum", output.type
-    output.replace_all_uses_with(add.outputs[0], replace_graph_outputs=True)
+    bias = new_initializer(graph, f"{node.name}.bias", addition)
+    add = ir.node("Add", [output, bias], name=free_name(graph, f"{node.name}.add"))
+    take_over(graph, output, add.outputs[0])
     add.replace_input_with(0, output)
     graph.insert_after(node, add)
 
@@ -124,7 +165,7 @@ def replace(graph: ir.Graph, contents: Mapping[str, Array], model: Model) -> Non
         dtype = model.shapes.types.get(name, ir.DataType.FLOAT)
         users = [node for node, _ in made[name].uses() if not all(str(v.name) in contents for v in node.outputs)]
         if users:
-            new = set_initializer(graph, f"{name}.constant", array.astype(dtype.numpy()))
+            new = new_initializer(graph, f"{name}.constant", array.astype(dtype.numpy()))
             for node in users:
                 for index, value in enumerate(node.inputs):
                     if value is made[name]:
@@ -139,7 +180,7 @@ def bypass_neutral(node: ir.Node, constant: ir.Value, model: Model) -> None:
     if neutral is None or tensor is None or node.outputs[0].is_graph_output() or not (tensor.numpy() == neutral).all():
         return
     (other,) = [v for v in node.inputs if v is not constant]
-    if other is not None and model.shapes.dims[str(other.name)] == model.shapes[node.outputs[0]]:
+    if other is not None and model.shapes.dims.get(str(other.name)) == model.shapes[node.outputs[0]]:
         node.outputs[0].replace_all_uses_with(other)
 
 
@@ -152,6 +193,19 @@ def drop_empty(graph: ir.Graph, plan: PrunePlan) -> None:
                 for index, value in enumerate(kept):
                     node.replace_input_with(index, value)
                 node.resize_inputs(len(kept))
+
+
+def drop_identities(graph: ir.Graph, dims: Mapping[str, tuple[int, ...]]) -> None:
+    """Let the readers of a Gather of everything in order, and of a Pad of nothing, read its operand."""
+    for node in graph:
+        x = node.inputs[0] if node.inputs else None
+        operand = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] is not None else None
+        if x is None or operand is None or node.op_type not in ("Gather", "Pad") or node.outputs[0].is_graph_output():
+            continue
+        array = operand.numpy()
+        size = dims.get(str(x.name), (0,))[node.attributes.get_int("axis", 0) if node.op_type == "Gather" else 0]
+        if np.array_equal(array, np.arange(size)) if node.op_type == "Gather" else not array.any():
+            node.outputs[0].replace_all_uses_with(x)
 
 
 def tidy(proto: ir.Model, plan: PrunePlan) -> None:

@@ -4,14 +4,14 @@ What comes out is pure data: which indices every bound initializer axis keeps, i
 arrive, and what every shape constant has to read.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from seam_onnx.channels import Alive, Channels
+from seam_onnx.channels import Alive, Channels, Detour
 from seam_onnx.errors import ModelError
 from seam_onnx.model import Model
 from seam_onnx.ops import Array, Labels, Role, Walk, find, none
@@ -33,10 +33,12 @@ class Small(Walk):
     values: dict[str, Labels] = field(default_factory=dict)
     gathers: dict[tuple[str, int], Indices] = field(default_factory=dict)
     operands: dict[tuple[str, int], dict[int, int]] = field(default_factory=dict)
-    attributes: dict[tuple[str, str], int | list[int]] = field(default_factory=dict)
+    attributes: dict[tuple[str, str], int | float | list[int]] = field(default_factory=dict)
+    replaced: dict[tuple[str, int], Array] = field(default_factory=dict)
+    reroutes: dict[str, tuple[str, int, Indices]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.opset = self.model.opset
+        self.opset, self.whole_heads = self.model.opset, self.channels.whole_heads
         self.bound = {(b.node, b.initializer, b.axis): b.labels for b in self.channels.bindings}
 
     def original(self, value: ir.Value) -> Labels:
@@ -67,7 +69,8 @@ class Small(Walk):
         return value.const_value.numpy() if value.const_value is not None else self.model.shapes.known.get(str(value.name))
 
     def constant(self, value: ir.Value | None) -> bool:
-        return value is None or value.const_value is not None or value.name in self.model.shapes.known
+        known = value is None or value.const_value is not None or value.name in self.model.shapes.known
+        return known and (value is None or str(value.name) not in self.channels.labels)
 
     def labels(self, value: ir.Value) -> Labels:
         found = self.values.get(str(value.name))
@@ -80,6 +83,9 @@ class Small(Walk):
         return any(value.is_graph_output() for value in node.outputs)
 
     def set(self, value: ir.Value, labels: Labels) -> None:
+        """Note labels; a value that had no channels has none here (of a mixed axis one may be left)."""
+        if not self.original(value).any():
+            labels = labels * 0
         self.values[str(value.name)] = labels
 
     def keep(self, value: ir.Value) -> None:
@@ -91,14 +97,34 @@ class Small(Walk):
                 labels = labels.compress(rows, axis)
         self.set(value, labels)
 
+    def sources(self, node: ir.Node) -> None:
+        """Label the weights that the node moves."""
+        for index, value in enumerate(node.inputs):
+            if value is not None and (str(node.name), f"source{index}") in self.channels.made:
+                labels = self.original(value)
+                (axis,) = [k for k, n in enumerate(labels.shape) if n > 1]
+                made = self.fresh(node, labels.size, f"source{index}")
+                self.bind(node, value, axis, made, "write")
+                self.set(value, made.reshape([-1 if k == axis else 1 for k in range(labels.ndim)]))
+
     def fresh(self, node: ir.Node, count: int, slot: str = "") -> Labels:
         made = self.channels.made[str(node.name), slot]
         chosen = self.order.get(str(node.name))
         return made[self.alive[made]] if chosen is None else made[chosen]
 
     def bind(self, node: ir.Node, value: ir.Value, axis: int, labels: Labels, role: Role) -> None:
+        if value.const_value is None:  # then its channels are pinned
+            return
         before = self.bound[str(node.name), str(value.name), axis]
         self.gathers[str(value.name), axis] = match(self.same(labels), self.same(before), str(node.name))
+
+    def reroute(self, end: ir.Value, detour: Detour) -> None:
+        """Survivors of a detour arrive as they did, by one Gather from its start."""
+        stays = self.alive[detour.after]
+        rank = len(self.model.shapes[end])
+        self.set(end, detour.after[stays].reshape([-1 if k == detour.axis else 1 for k in range(rank)]))
+        places = np.cumsum(self.alive[detour.before]) - 1
+        self.reroutes[str(end.name)] = (detour.source, detour.axis, places[detour.order[stays]])
 
     def tie(self, a: Labels, b: Labels) -> None:
         if not (self.same(a) == self.same(b)).all():
@@ -107,18 +133,32 @@ class Small(Walk):
     def pin(self, node: ir.Node, labels: Labels, reason: str, unblock: str = "") -> None:
         pass
 
+    def mix(self, node: ir.Node, axis: int, labels: Labels) -> None:
+        pass
+
+    def meet(self, node: ir.Node, labels: Labels, *places: tuple[int, int]) -> None:
+        pass
+
     def work(self, node: ir.Node, unit: float, *axes: Labels) -> None:
         pass
 
     def position(self, value: ir.Value, axis: int, index: int) -> int:
         return self.counts(value, axis, min(index, self.model.shapes[value][axis]))
 
+    def contents(self, node: ir.Node, index: int, array: Array) -> None:
+        self.replaced[str(node.name), index] = array
+
+    def survivors(self, value: ir.Value, axis: int) -> Array:
+        labels = self.original(value)
+        alive: Array = self.alive[np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)].any(1)
+        return alive
+
     def operand(self, node: ir.Node, index: int, entries: Mapping[int, int]) -> None:
         if entries:
             self.operands[str(node.name), index] = dict(entries)
 
-    def attribute(self, node: ir.Node, name: str, number: int | Sequence[int]) -> None:
-        self.attributes[str(node.name), name] = number if isinstance(number, int) else list(number)
+    def attribute(self, node: ir.Node, name: str, number: int | float | Sequence[int]) -> None:
+        self.attributes[str(node.name), name] = number if isinstance(number, int | float) else list(number)
 
 
 def match(arriving: Labels, before: Labels, where: str) -> Indices:
@@ -143,17 +183,23 @@ def occurrence(labels: Labels) -> Indices:
 
 
 def walk_small(
-    model: Model, channels: Channels, alive: Alive, replaced: Collection[str], order: Mapping[str, Indices]
+    model: Model, channels: Channels, alive: Alive, live: Set[str], order: Mapping[str, Indices]
 ) -> Small:
-    """Run every rule again; what is replaced by constants, known or refused is not visited, its outputs only shrink."""
+    """Run every rule again. What is not live, known, refused or left without a channel is not visited, it only shrinks."""
     walk = Small(model, channels, alive, order)
+    detours = {end: d for end, d in channels.detours.items() if not alive[d.before].all()}
+    passed = {name for detour in detours.values() for name in detour.passed}
     for node in model.graph:
         named = [value for value in node.outputs if value.name and value in model.shapes]
         spec = find(node, model.opset)
-        fixed = any(str(v.name) in replaced or v.name in model.shapes.known for v in named)
-        if spec is None or fixed or str(node.name) in channels.refused:
+        known = any(v.name in model.shapes.known and v.name not in channels.labels for v in named)
+        gone = known or any(v.name in passed for v in named) or node.name not in live or all(0 in walk.dims(v) for v in named)
+        if spec is None or gone or str(node.name) in channels.refused:
             for value in named:
                 walk.keep(value)
+        elif (detour := detours.get(str(node.outputs[0].name))) is not None:
+            walk.reroute(node.outputs[0], detour)
         else:
+            walk.sources(node)
             spec.family.couple(walk, node)
     return walk

@@ -1,0 +1,215 @@
+"""How far the tool gets on the classifiers people export: one row a model and exporter, written to docs/coverage.md.
+
+    pip install -e .[benchmark]
+    python benchmarks/coverage.py --work /tmp/coverage                     # everything; resumes where it stopped
+    python benchmarks/coverage.py --work /tmp/coverage --models resnet18 bert --exporters default20 --again
+
+Each row is made in processes of its own with a time limit, and kept as JSON in the work folder. Its columns: L1 is
+torch(lowered) against onnxruntime(model), L2 the same with masks, L3 onnxruntime(pruned) against onnxruntime(masked),
+each the largest difference over the range of the outputs, the worst of batches 1 and 3 where the batch is dynamic; the
+masks drop a random half of every group. *Gone* is the share of parameters that goes with them, embedding tables apart.
+*Gradients* counts the float weights that get a finite gradient that is not all zero.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from catalogue import EXPORTERS, MODELS, export
+
+LIMIT = 600
+"""Seconds for one export, and for one check."""
+GOOD = 1e-4
+"""Largest difference that counts as equal, of the outputs' range."""
+
+
+def check(path: Path) -> dict[str, Any]:
+    """Everything about one file."""
+    import numpy as np
+    import torch
+
+    from seam_onnx.channels import analyze
+    from seam_onnx.lowering import lower
+    from seam_onnx.model import load
+    from seam_onnx.surgery import apply_masks, channel_masks, plan_removal, remove_channels
+
+    torch.set_num_threads(1)
+    row: dict[str, Any] = {}
+    start = time.perf_counter()
+    model = load(path)
+    channels = analyze(model)
+    row |= {"analyze_s": round(time.perf_counter() - start, 2), "nodes": model.graph.num_nodes()}
+    row["blockers"] = [str(b) for b in channels.blockers if b.op != "output"]
+    rng = np.random.default_rng(0)
+    dead = [rng.permutation(g.channels)[: len(g.channels) // 2] for g in channels.groups]
+    row |= {"groups": len(channels.groups), "free": len(channels.free)}
+    masks = channel_masks(model, channels, channels.without(np.concatenate([*dead, np.zeros(0, np.int64)])))
+    masked = apply_masks(model, masks)
+    pruned = remove_channels(masked, plan_removal(masked, analyze(masked)))
+    row["gone"] = round(1 - weights(pruned) / weights(model), 4)
+    row["L3"] = worst(run(masked, x) + run(pruned, x) for x in inputs(model))
+    module = lower(model)
+    with torch.no_grad():
+        row["L1"] = worst((*run(model, x), tensor(module, x)) for x in inputs(model))
+        for name, mask in masks.masks.items():
+            if name in module.weights:
+                module.weights[name].mul_(torch.from_numpy(np.array(mask)))
+        module.combine(masks)
+        row["L2"] = worst((*run(masked, x), tensor(module, x)) for x in inputs(model))
+    row["gradients"] = gradients(model, inputs(model)[0])
+    row["seconds"] = round(time.perf_counter() - start, 1)
+    return row
+
+
+def weights(model: Any) -> int:
+    """Float parameters, without tables that are looked up by data."""
+    tables = {n.inputs[0].name for n in model.graph if n.op_type == "Gather" and n.inputs[1].const_value is None}
+    sizes = [v.const_value for k, v in model.initializers.items() if k not in tables and v.const_value is not None]
+    return sum(t.size for t in sizes if t.dtype.is_floating_point())
+
+
+def inputs(model: Any) -> list[Any]:
+    """A random input of batch 1, and of batch 3 where the batch is dynamic."""
+    import numpy as np
+
+    (value,) = model.graph.inputs
+    dims, rng = model.shapes[value], np.random.default_rng(0)
+    batches = [dims[0]] if isinstance(value.shape[0], int) else [1, 3]
+    whole = not value.dtype.is_floating_point()
+    made = [rng.integers(3, 1000, (b, *dims[1:])) if whole else rng.standard_normal((b, *dims[1:])) for b in batches]
+    return [array.astype(value.dtype.numpy()) for array in made]
+
+
+def run(model: Any, x: Any) -> tuple[Any]:
+    """The first output by onnxruntime."""
+    import onnx_ir as ir
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    content = ir.to_proto(model.proto).SerializeToString()
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return (session.run(None, {session.get_inputs()[0].name: x})[0],)
+
+
+def tensor(module: Any, x: Any) -> Any:
+    """The module's output as an array."""
+    import torch
+
+    return module(torch.from_numpy(x)).numpy()
+
+
+def worst(pairs: Any) -> float:
+    """Largest difference over the range of the first, over all pairs."""
+    gaps = [float(abs(a - b).max() / (a.max() - a.min() + 1e-30)) for a, b in pairs]
+    return max(gaps)
+
+
+def gradients(model: Any, x: Any) -> str:
+    """How many float weights (scalars and stored statistics apart) get a finite gradient that is not zero everywhere."""
+    import torch
+
+    from seam_onnx.lowering import lower
+
+    module = lower(model)
+    y = module(torch.from_numpy(x))
+    (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+    stored = {v.name for n in model.graph if n.op_type == "BatchNormalization" for v in n.inputs[3:5]}
+    given = {n: p.grad for n, p in module.weights.items() if n not in stored and p.numel() > 1}
+    good = [n for n, g in given.items() if g is not None and bool(torch.isfinite(g).all()) and bool(g.any())]
+    return f"{len(good)}/{len(given)}"
+
+
+def step(arguments: list[str], limit: int) -> str:
+    """Run this file in a process of its own; the last line of its errors, or nothing."""
+    try:
+        done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return f"took more than {limit} s"
+    return "" if not done.returncode else (done.stderr.strip().splitlines() or ["no message"])[-1]
+
+
+def make_row(work: Path, name: str, exporter: str, again: bool) -> dict[str, Any]:
+    """Export if need be, check, and keep the row."""
+    file, path = work / "models" / f"{name}.{exporter}.onnx", work / "rows" / f"{name}.{exporter}.json"
+    if path.exists() and not again:
+        return dict(json.loads(path.read_text()))
+    row: dict[str, Any] = {"model": name, "library": MODELS[name].library, "exporter": exporter}
+    failure = "" if file.exists() else step(["--export", name, exporter, str(file)], LIMIT)
+    if failure:
+        row["refused"] = f"export: {failure}"
+    elif failure := step(["--check", str(file), str(path)], LIMIT):
+        row["refused"] = failure
+    else:
+        row |= json.loads(path.read_text())
+    path.write_text(json.dumps(row, indent=1))
+    return row
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """ok, or what fails."""
+    bad = [k for k in ("L1", "L2", "L3") if not row.get(k, 9) <= GOOD]
+    return "refused" if "refused" in row else ("ok" if not bad else ", ".join(bad))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as markdown, with the average and the reasons of what was pinned or refused below."""
+    done = [r for r in rows if "refused" not in r]
+    lines = ["| model | exporter | L1 | L2 | L3 | gone | gradients | result |", "|---|---|---|---|---|---|---|---|"]
+    for r in rows:
+        laws = [f"{r[k]:.0e}" if k in r else "" for k in ("L1", "L2", "L3")]
+        gone = f"{r['gone']:.0%}" if "gone" in r else ""
+        lines.append(f"| {r['model']} | {r['exporter']} | {' | '.join(laws)} | {gone} | {r.get('gradients', '')} | {verdict(r)} |")
+    good = sum(verdict(r) == "ok" for r in rows)
+    average = sum(r["gone"] for r in done) / max(1, len(done))
+    above = sum(r["gone"] >= 0.6 for r in done)
+    lines += ["", f"{good} of {len(rows)} rows hold all laws; on average {average:.1%} of the parameters go, at least 60 % on {above}.", ""]
+    for r in rows:
+        reasons = [r["refused"]] if "refused" in r else [b for b in r["blockers"]]
+        lines += [f"- **{r['model']}, {r['exporter']}**: {'; '.join(reasons[:6])}"] if reasons else []
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path("build/coverage"))
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--exporters", nargs="*", default=list(EXPORTERS), choices=EXPORTERS)
+    parser.add_argument("--again", action="store_true", help="check again what has a row")
+    parser.add_argument("--out", type=Path, help="markdown file to write")
+    parser.add_argument("--export", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--check", nargs=2, type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.export:
+        export(*options.export)
+    elif options.check:
+        options.check[1].write_text(json.dumps(check(options.check[0])))
+    else:
+        sweep(options)
+
+
+def sweep(options: argparse.Namespace) -> None:
+    """Make all rows, one after the other, and the table."""
+    for folder in ("models", "rows"):
+        (options.work / folder).mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name in options.models:
+        for exporter in options.exporters:
+            rows.append(make_row(options.work, name, exporter, options.again))
+            print(name, exporter, verdict(rows[-1]), {k: rows[-1].get(k) for k in ("L1", "L2", "L3", "gone", "refused")}, flush=True)
+    if options.out:
+        options.out.write_text(table(rows))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)

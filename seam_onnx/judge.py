@@ -1,0 +1,136 @@
+"""onnxruntime's verdict on the models of one run: sanity, parity, accuracy, latency."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seam_onnx.data import Dataset, Preprocess
+from seam_onnx.errors import DataError, ModelError
+from seam_onnx.model import Model, save, serialized
+from seam_onnx.progress import Event, Observer
+from seam_onnx.report import Accuracies, Proof
+from seam_onnx.task import Task
+from seam_onnx.teacher import Teacher
+from seam_onnx.validate import (
+    Parity, Provider, Session, accuracy, answers, are_probabilities, assert_parity, compare, mcnemar, measure, open_session,
+)  # fmt: skip
+
+__all__ = ["Judge"]
+
+SURGERY_LIMIT = 1e-4
+"""Largest difference of outputs, of their range, between a masked model and its pruned form."""
+LOWERING_LIMIT = 1e-3
+"""The same between the torch module and onnxruntime; healthy models sit near 3e-7 (fp16 ones near 4e-4)."""
+PROBE = 16
+"""Samples for parity."""
+Scores = NDArray[np.float32]
+
+
+class Judge:
+    """Holds the original's session and the data; everything it says is by onnxruntime."""
+
+    def __init__(
+        self, model: Model, task: Task, preprocess: Preprocess, provider: Provider, threads: int, observer: Observer
+    ) -> None:
+        self.model, self.task, self.preprocess, self.observer = model, task, preprocess, observer
+        self.provider: Provider = provider
+        self.threads = threads
+        self.session = self.opened(model)
+        self.surgery: list[Parity] = []
+        self.lowering: Parity | None = None
+        self.val = self.original_scores(task.val)
+
+    def opened(self, model: Model) -> Session:
+        """A session for a model in memory, by a temporary file where protobuf is too small."""
+        size = sum(v.const_value.nbytes for v in model.initializers.values() if v.const_value is not None)
+        if size < 1 << 30:
+            return open_session(serialized(model), self.provider, self.threads)
+        with tempfile.TemporaryDirectory() as folder:
+            return open_session(save(model, Path(folder) / "model.onnx"), self.provider, self.threads)
+
+    def samples(self, data: Dataset, count: int | None = None) -> Scores:
+        """Normalised samples (N, ...)."""
+        return self.preprocess.normalize(data.x[:count])
+
+    def scores(self, session: Session, data: Dataset, batch: int = 64) -> Scores:
+        """Scores (N, outputs) of a model on a split."""
+        parts = [session.run(self.samples_at(data, k, batch))[0] for k in range(0, len(data), batch)]
+        stacked = np.concatenate(parts).astype(np.float32)
+        return stacked.reshape(len(stacked), -1)
+
+    def samples_at(self, data: Dataset, start: int, count: int) -> Scores:
+        """Normalised samples from `start` on."""
+        return self.preprocess.normalize(data.x[start : start + count])
+
+    def original_scores(self, data: Dataset) -> Scores:
+        """The original's logits (N, classes); probabilities become their logarithms."""
+        scores = self.scores(self.session, data)
+        if are_probabilities(scores):
+            scores = np.log(np.maximum(scores, 1e-30))
+        return scores
+
+    def check_sanity(self) -> None:
+        """Refuse data on which the original is no better than guessing."""
+        right = accuracy(self.free(self.val), self.task.val.y)
+        chance = 1 / len(self.task.wanted.outputs) if self.task.wanted.rest else 1 / self.task.wanted.classes
+        margin = 3 * (chance * (1 - chance) / right.total) ** 0.5
+        if right.value <= chance + margin and self.task.wanted.classes > 2:
+            raise DataError(
+                f"original model on {right.total} validation samples",
+                f"answers {right.value:.1%} right, which is near chance ({chance:.1%})",
+                "check preprocessing (--mean --std --scale --channels --layout) and the order of the labels (--names)",
+            )
+
+    def free(self, scores: Scores) -> Scores:
+        """The original's free answer as scores over the task's outputs; one that is no output scores nowhere."""
+        labels = self.task.wanted.relabel(scores.argmax(1))
+        columns = np.zeros((len(labels), len(self.task.wanted.outputs) + 1), np.float32)
+        columns[np.arange(len(labels)), labels] = 1  # -1 is the extra, last column
+        return columns
+
+    def original_on_val(self) -> float:
+        """The original's free accuracy on validation: SeaM's threshold."""
+        return accuracy(self.free(self.val), self.task.val.y).value
+
+    def check_lowering(self, teacher: Teacher) -> None:
+        """Compare the torch module with onnxruntime on real input."""
+        probe = self.samples(self.task.val, PROBE)
+        expected = self.session.run(probe)[0].astype(np.float32).reshape(len(probe), -1)
+        found = teacher.scores(probe)
+        if are_probabilities(expected):
+            found = np.exp(found - found.max(1, keepdims=True))
+            found /= found.sum(1, keepdims=True)
+        self.lowering = compare([expected], [found])
+        assert_parity(self.lowering, LOWERING_LIMIT, "the model in torch against onnxruntime")
+
+    def check_surgery(self, masked: Model, pruned: Model) -> None:
+        """Compare a pruned model with its masked form on real input."""
+        probe = self.samples(self.task.val, PROBE)
+        found = compare(self.opened(masked).run(probe), self.opened(pruned).run(probe))
+        assert_parity(found, SURGERY_LIMIT, "the pruned against the masked model")
+        self.surgery.append(found)
+
+    def accuracies(self, data: Dataset, original: Scores, pruned: Scores) -> Accuracies:
+        """The three accuracies on a split."""
+        restricted = self.task.wanted.restrict(original)
+        return Accuracies(
+            accuracy(self.free(original), data.y), accuracy(restricted, data.y), accuracy(pruned, data.y)
+        )
+
+    def prove(self, path: Path, batches: tuple[int, ...]) -> Proof:
+        """Judge the saved file: accuracy on validation and, once, on test; latency against the original."""
+        session = open_session(path, self.provider, self.threads)
+        original, pruned = self.original_scores(self.task.test), self.scores(session, self.task.test)
+        restricted = self.task.wanted.restrict(original)
+        right = [answers(s) == self.task.test.y for s in (pruned, restricted)]
+        latency = measure(
+            {"original": self.session, "pruned": session}, self.samples(self.task.val, 64), batches=batches,
+            progress=lambda p: self.observer(Event("latency", p.round, p.rounds)),
+        )  # fmt: skip
+        if self.lowering is None:
+            raise ModelError(path, "the lowering was not checked", "call check_lowering first")
+        val = self.accuracies(self.task.val, self.val, self.scores(session, self.task.val))
+        test = self.accuracies(self.task.test, original, pruned)
+        return Proof(tuple(self.surgery), self.lowering, val, test, mcnemar(*right), latency)

@@ -1,0 +1,191 @@
+"""One prune, top to bottom: labels in, a smaller and faster ONNX model out, with proof."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from seam_onnx.atomic import check_writable
+from seam_onnx.channels import analyze
+from seam_onnx.data import Preprocess, PreprocessFlags, load_splits, resolve
+from seam_onnx.judge import Judge
+from seam_onnx.labels import Wanted, names_from_metadata, read_names, wanted
+from seam_onnx.model import Model, check_finite, load, save
+from seam_onnx.masks import MaskSet
+from seam_onnx.progress import Event, Observer, silent
+from seam_onnx.provenance import stamped
+from seam_onnx.report import SCHEMA_VERSION, Problem, Report, Search, Size
+from seam_onnx.search import (
+    Point, Recipe, SeamRecipe, Target, Views, parse_target, search_channels, search_weights,
+)  # fmt: skip
+from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels
+from seam_onnx.surgery.logits import add_seam_head, logits_of
+from seam_onnx.task import Task, make_task
+from seam_onnx.teacher import Teacher
+from seam_onnx.validate import environment
+
+__all__ = ["Request", "reengineer"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that a run depends on."""
+
+    model: Path
+    """ONNX classifier."""
+    labels: str
+    """Wanted labels: names, indices, ranges, `@file`, comma-separated."""
+    data: Path
+    """.npz, image folder or CSV."""
+    output: Path
+    """Where the pruned model goes."""
+    val: Path | None = None
+    """Fresh images to select on."""
+    names: Path | None = None
+    """Labels file, where the model's metadata has no names."""
+    other: bool = False
+    """A rest output beside several labels."""
+    preprocess: Path | None = None
+    """preprocess.json or preprocessor_config.json."""
+    flags: PreprocessFlags = field(default_factory=PreprocessFlags)
+    """Preprocessing given directly."""
+    granularity: str = "channel"
+    """'channel' or 'weight'."""
+    target: str = "macs=0.3"
+    """What the channel search has to reach."""
+    recover: str = "finetune"
+    """'none', 'bn' or 'finetune'."""
+    width_step: int = 8
+    """Widths stay multiples of this."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """Of the channel search."""
+    seam: SeamRecipe = field(default_factory=SeamRecipe)
+    """Of the weight search."""
+    provider: str = "cpu"
+    """Execution provider that judges accuracy and latency."""
+    threads: int = 1
+    """onnxruntime's, while timing."""
+    batches: tuple[int, ...] = (1,)
+    """Batch sizes to time."""
+    device: str = "auto"
+    """Where torch runs."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Symbolic dimensions of the input other than the batch."""
+    overwrite: bool = False
+    """Replace existing outputs."""
+    command: str = ""
+    """As it was typed, for the report."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What either granularity ends in."""
+
+    pruned: Model
+    recover: str
+    recipe: Recipe | SeamRecipe
+    kept: float
+    curve: tuple[Point, ...]
+
+
+def reengineer(request: Request, observer: Observer = silent) -> Report:
+    """Prune a classifier to the wanted labels, prove it, save it.
+
+    Raises:
+        SeamError: anything that `seam_onnx.errors` lists; nothing has been written then.
+    """
+    check_writable(request.output, overwrite=request.overwrite)
+    model = load(request.model, request.sizes)
+    check_finite(model)
+    problem, preprocess, task = pose(request, model, observer)
+    judge = Judge(model, task, preprocess, request.provider, request.threads, observer)
+    judge.check_sanity()
+    device = choose_device(request.device)
+    teacher = Teacher(model, task.wanted, device)
+    judge.check_lowering(teacher)
+    views = Views(task, preprocess, teacher, device, request.recipe.seed, request.recipe.views)
+    started = time.perf_counter()
+    find = find_channels if request.granularity == "channel" else find_weights
+    outcome = find(request, model, task, views, judge, observer)
+    seconds = time.perf_counter() - started
+    pruned = stamped(outcome.pruned, model, task.wanted)
+    save(pruned, request.output, overwrite=request.overwrite)
+    proof = judge.prove(request.output, request.batches)
+    channels = analyze(model)
+    target = request.target if request.granularity == "channel" else ""
+    recipe = dataclasses.asdict(outcome.recipe)
+    return Report(
+        SCHEMA_VERSION, version("seam-onnx"), request.command, problem,
+        Search(request.granularity, target, outcome.recover, recipe, outcome.kept, seconds, str(device), outcome.curve),
+        size_of(model, request.model), size_of(pruned, request.output), proof,
+        widths(model, pruned), tuple(str(b) for b in channels.blockers), environment(), str(request.output),
+    )  # fmt: skip
+
+
+def pose(request: Request, model: Model, observer: Observer) -> tuple[Problem, Preprocess, Task]:
+    """Resolve labels, preprocessing and data."""
+    count = classes(model)
+    names = read_names(request.names) if request.names else names_from_metadata(model.proto.metadata_props)
+    shape = tuple(d if isinstance(d, int) else None for d in model.graph.inputs[0].shape or ())
+    preprocess = resolve(shape, request.preprocess or beside(request.data, "preprocess.json"), request.flags)
+    splits = load_splits(
+        request.data, preprocess, val=request.val, seed=request.recipe.seed, names=names, classes=count,
+        progress=lambda done, total: observer(Event("data", done, total)),
+    )  # fmt: skip
+    chosen = wanted(request.labels, count, names or splits.train.names, request.other)
+    task = make_task(chosen, splits, request.recipe.seed)
+    samples = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
+    problem = Problem(
+        str(request.model), model.sha256, chosen.outputs, chosen.indices, count, samples, preprocess.describe(), task.notes
+    )
+    return problem, preprocess, task
+
+
+def beside(data: Path, name: str) -> Path | None:
+    """A file of this name in the data's folder, if there is one."""
+    path = (data if data.is_dir() else data.parent) / name
+    return path if path.is_file() else None
+
+
+def choose_device(name: str) -> torch.device:
+    """'auto' is CUDA where torch finds it."""
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
+
+
+def find_channels(request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer) -> Outcome:
+    """The default: cut the head, then remove channels until the target is met."""
+    target: Target = parse_target(request.target)
+    base = cut_head(model, task.wanted.indices, rest=task.wanted.rest)
+    found = search_channels(
+        base, logits_of(base), views, target, request.recipe,
+        recover=request.recover, step=request.width_step, check=judge.check_surgery, observer=observer,
+    )  # fmt: skip
+    return Outcome(found.model, request.recover, request.recipe, found.curve[-1].kept, found.curve)
+
+
+def find_weights(request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer) -> Outcome:
+    """SeaM: masks on single weights behind which a new head stands; then whatever became removable goes."""
+    headed = add_seam_head(model, len(task.wanted.outputs), request.seam.seed)
+    found = search_weights(headed, views, request.seam, judge.original_on_val(), observer=observer)
+    masked = apply_masks(found.model, found.masks)
+    pruned = remove_channels(masked, plan_removal(masked, analyze(masked)))
+    judge.check_surgery(masked, pruned)
+    return Outcome(pruned, "head", request.seam, found.kept, found.curve)
+
+
+def size_of(model: Model, path: Path) -> Size:
+    """What a model costs."""
+    channels = analyze(model)
+    cost = channels.cost(channels.everything())
+    return Size(cost.macs, cost.params, path.stat().st_size, model.graph.num_nodes())
+
+
+def widths(before: Model, after: Model) -> dict[str, tuple[int, int]]:
+    """Channels made by each layer of the original, and by the same layer of the pruned model."""
+    old, new = analyze(before), analyze(after)
+    small = {name: len(made) for (name, slot), made in new.made.items() if not slot}
+    return {name: (len(made), small.get(name, 0)) for (name, slot), made in old.made.items() if not slot}

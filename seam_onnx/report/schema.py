@@ -1,0 +1,135 @@
+"""What a run reports: plain frozen data with a version, the same for a table, a JSON file or a page."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from seam_onnx.search import Point
+from seam_onnx.validate import Accuracy, Latency, McNemar, Parity, to_json
+
+__all__ = ["SCHEMA_VERSION", "Accuracies", "Problem", "Proof", "Report", "Search", "Size"]
+
+SCHEMA_VERSION = 1
+"""Rises when a field changes its meaning or goes."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What was asked."""
+
+    model: str
+    """Path of the original."""
+    sha256: str
+    """Of that file."""
+    labels: tuple[str, ...]
+    """Names of the outputs, in order."""
+    indices: tuple[int, ...]
+    """Index of each wanted label in the original; a last rest output has none."""
+    classes: int
+    """Of the original."""
+    samples: dict[str, int]
+    """Samples in 'train', 'val' and 'test'."""
+    preprocess: str
+    """As it was resolved, in words."""
+    notes: tuple[str, ...]
+    """What a reader of the accuracies has to know."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the smaller network was found."""
+
+    granularity: str
+    """'channel' or 'weight'."""
+    target: str
+    """As given, empty for the weight granularity."""
+    recover: str
+    """'finetune', 'bn', 'none', or 'head' (weight granularity: only the new head is trained)."""
+    recipe: dict[str, Any]
+    """Epochs, rates, seeds."""
+    kept: float
+    """Share of the target's figure, or of the mask elements, that stays."""
+    seconds: float
+    """Wall-clock time of the search and recovery."""
+    device: str
+    """Where torch ran."""
+    curve: tuple[Point, ...]
+    """How it got there."""
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """On one split of the task, by onnxruntime."""
+
+    original: Accuracy
+    """The original, free to answer any of its classes."""
+    restricted: Accuracy
+    """The original with its answer restricted to the wanted outputs: free for anybody, so the one to compare with."""
+    pruned: Accuracy
+    """The new model."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a model costs."""
+
+    macs: float
+    """Multiply-adds of contractions at batch 1."""
+    params: float
+    """Elements of floating-point initializers."""
+    file_bytes: int
+    """On disk."""
+    nodes: int
+    """In the graph."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was checked."""
+
+    surgery: tuple[Parity, ...]
+    """Each removal: pruned against masked model, in onnxruntime."""
+    lowering: Parity
+    """The torch module against onnxruntime, on the original."""
+    val: Accuracies
+    """On validation, which chose."""
+    test: Accuracies
+    """On test, read once."""
+    difference: McNemar
+    """Pruned against restricted original, test."""
+    latency: Latency
+    """Interleaved runs of 'original' and 'pruned'."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run, whole."""
+
+    schema_version: int
+    """Of this structure."""
+    version: str
+    """Of seam-onnx."""
+    command: str
+    """That made it."""
+    problem: Problem
+    """What was asked."""
+    search: Search
+    """How it was found."""
+    before: Size
+    """The original."""
+    after: Size
+    """The pruned model."""
+    proof: Proof
+    """What was checked."""
+    widths: dict[str, tuple[int, int]]
+    """Channels made by each layer, before and after (0: the layer is gone)."""
+    blockers: tuple[str, ...]
+    """Channels of the original that could not be touched, and why."""
+    environment: dict[str, str]
+    """Machine and versions."""
+    output: str
+    """Path of the pruned model."""
+
+    def to_json(self) -> dict[str, Any]:
+        """In JSON's types."""
+        plain: dict[str, Any] = to_json(self)
+        return plain

@@ -1,0 +1,119 @@
+"""Training a lowered model on a task: one optimiser, one schedule, whatever the purpose.
+
+Loss: cross-entropy with the labels plus distillation from the original restricted to the wanted labels
+(Hinton et al. 2015, arXiv 1503.02531: T^2 KL(softmax(t / T) || softmax(s / T))).
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seam_onnx.lowering import Lowered
+from seam_onnx.search.views import Batch
+
+__all__ = ["Clock", "Recipe", "Trainer", "objective"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train."""
+
+    epochs: float = 30
+    """Passes over the training data, search and recovery together."""
+    batch: int = 64
+    """Samples a step."""
+    rate: float = 0.004
+    """Peak learning rate of SGD with Nesterov momentum 0.9."""
+    decay: float = 5e-4
+    """Weight decay."""
+    distill: float = 0.7
+    """Weight of distillation against the labels, 0 to 1."""
+    temperature: float = 3.0
+    """Of distillation."""
+    cut: float = 0.4
+    """Share of the epochs over which channels are removed; the rest is recovery."""
+    rounds: int = 6
+    """Removals, each of the same share of what is left."""
+    views: int = 6
+    """Augmented copies of the training data that are used in turn."""
+    seed: int = 0
+    """Of everything random."""
+
+
+def objective(scores: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
+    """Loss of logits (B, outputs), a scalar."""
+    heat = recipe.temperature
+    labels = nn.functional.cross_entropy(scores, batch.y)
+    soft = nn.functional.log_softmax(scores / heat, 1)
+    teacher = nn.functional.softmax(batch.teacher / heat, 1)
+    distilled = nn.functional.kl_div(soft, teacher, reduction="batchmean") * heat * heat
+    return (1 - recipe.distill) * labels + recipe.distill * distilled
+
+
+class Trainer:
+    """Steps over batches; keeps running figures for whoever watches.
+
+    Args:
+        module: what is trained, in training mode already.
+        recipe: how.
+        trained: parameters to change, by default all.
+        clock: the schedule, which may span several trainers.
+    """
+
+    def __init__(
+        self, module: Lowered, recipe: Recipe, clock: "Clock", trained: Iterable[nn.Parameter] | None = None
+    ) -> None:
+        self.module, self.recipe, self.clock = module, recipe, clock
+        self.parameters = [p for p in (module.parameters() if trained is None else trained) if p.requires_grad]
+        self.optimizer = torch.optim.SGD(
+            self.parameters, lr=recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay
+        )
+        self.loss, self.accuracy = math.nan, math.nan
+
+    def step(self, batch: Batch, *, after_backward: Callable[[], None] | None = None, update: bool = True) -> None:
+        """One update at the clock's rate (gradients clipped to norm 5), or only its gradients."""
+        scores = self.module(batch.x).flatten(1)
+        loss = objective(scores, batch, self.recipe)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if after_backward is not None:
+            after_backward()
+        if update:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.clock.rate()
+            nn.utils.clip_grad_norm_(self.parameters, 5.0)
+            self.optimizer.step()
+        self.clock.tick()
+        self.record(float(loss.detach()), float((scores.detach().argmax(1) == batch.y).float().mean()))
+
+    def record(self, loss: float, accuracy: float) -> None:
+        """Exponential averages over about twenty steps."""
+        if math.isnan(self.loss):
+            self.loss, self.accuracy = loss, accuracy
+        self.loss += 0.05 * (loss - self.loss)
+        self.accuracy += 0.05 * (accuracy - self.accuracy)
+
+
+@dataclass
+class Clock:
+    """Steps done of all steps: linear warm-up over 3 %, then half a cosine to zero."""
+
+    peak: float
+    """Highest learning rate."""
+    total: int
+    """Steps in all."""
+    done: int = 0
+    """Steps so far."""
+
+    def tick(self) -> None:
+        """One step more."""
+        self.done += 1
+
+    def rate(self) -> float:
+        """Learning rate now."""
+        share = min(1.0, self.done / max(1, self.total))
+        return self.peak * min(1.0, (share + 1e-3) / 0.03) * 0.5 * (1 + math.cos(math.pi * max(0.0, share - 0.03) / 0.97))

@@ -1,0 +1,124 @@
+"""Training data on the device: decoded once, augmented in batches, each view with the teacher's answers cached.
+
+A *view* is one pass over the data: its own draw of other classes, its own crops and flips. A few views are made and
+used in turn, so that the teacher runs once a view and not once an epoch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seam_onnx.data import Preprocess
+from seam_onnx.task import Task, draw
+
+__all__ = ["Batch", "Views", "evaluate", "normalised"]
+
+MEMORY = 1 << 30
+"""Bytes that all views together may take."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples on the device."""
+
+    x: Tensor
+    """float32 (B, ...), normalised."""
+    y: Tensor
+    """int64 (B,), labels of the task."""
+    teacher: Tensor
+    """float32 (B, outputs): logits of the original restricted to the wanted outputs."""
+
+
+class Views:
+    """Views of a task's training data.
+
+    Args:
+        task: whose training split is used.
+        preprocess: normalisation, layout and augmentation.
+        teacher: from normalised x (B, ...) to the original's restricted logits (B, outputs), on the device.
+        device: where everything is kept.
+        seed: of draws and augmentation.
+        most: views to make; fewer where memory is short.
+    """
+
+    def __init__(
+        self, task: Task, preprocess: Preprocess, teacher: Callable[[Tensor], Tensor], device: torch.device, seed: int, most: int
+    ) -> None:
+        self.task, self.preprocess, self.teacher, self.device = task, preprocess, teacher, device
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.count = len(draw(task.train.y, task.wanted, np.random.default_rng(0)))
+        size = self.count * task.train.x[0].nbytes
+        self.most = max(1, min(most, MEMORY // max(1, size))) if preprocess.augment else 1
+        self.made: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.epoch = 0
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """One epoch over the next view, shuffled; the last incomplete batch is left out if there is a complete one."""
+        x, y, teacher = self.view(self.epoch % self.most)
+        self.epoch += 1
+        order = torch.randperm(len(y), generator=self.generator).to(self.device)
+        size = min(size, len(y))
+        for start in range(0, len(y) - size + 1, size):
+            chosen = order[start : start + size]
+            yield Batch(normalised(x[chosen], self.preprocess), y[chosen], teacher[chosen])
+
+    def steps(self, size: int) -> int:
+        """Batches an epoch."""
+        return max(1, self.count // min(size, self.count))
+
+    def view(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """View number `index`, made when first asked for."""
+        while len(self.made) <= index:
+            chosen = draw(self.task.train.y, self.task.wanted, self.rng)
+            x = augmented(torch.from_numpy(self.task.train.x[chosen]), self.preprocess, self.generator).to(self.device)
+            y = torch.from_numpy(self.task.train.y[chosen]).to(self.device)
+            answers = [self.teacher(normalised(part, self.preprocess)) for part in x.split(256)]
+            self.made.append((x, y, torch.cat(answers)))
+        return self.made[index]
+
+
+@torch.no_grad()
+def evaluate(module: torch.nn.Module, views: Views) -> float:
+    """Share of the task's validation samples that a module (in evaluation mode) gets right."""
+    data, right = views.task.val, 0
+    for start in range(0, len(data), 256):
+        x = normalised(torch.from_numpy(data.x[start : start + 256]).to(views.device), views.preprocess)
+        right += int((module(x).flatten(1).argmax(1).cpu().numpy() == data.y[start : start + 256]).sum())
+    return right / len(data)
+
+
+def normalised(x: Tensor, preprocess: Preprocess) -> Tensor:
+    """Arranged samples (B, ...) as the model's float32 input."""
+    mul, add = preprocess.affine(np.uint8 if x.dtype == torch.uint8 else np.float32)
+    view = (-1, 1, 1) if preprocess.layout == "nchw" else (-1,)
+    scale, shift = (torch.from_numpy(a).to(x.device).reshape(view) for a in (mul, add))
+    return x.float() * scale + shift
+
+
+def augmented(x: Tensor, preprocess: Preprocess, generator: torch.Generator) -> Tensor:
+    """A copy, each sample shifted by up to an eighth of its size (zeros come in) and flipped left to right at random."""
+    if preprocess.layout == "none" or not preprocess.augment:
+        return x
+    rows, columns = (2, 3) if preprocess.layout == "nchw" else (1, 2)
+    if "crop" in preprocess.augment:
+        x = shifted(shifted(x, rows, generator), columns, generator)
+    if "flip" in preprocess.augment:
+        flip = torch.rand(len(x), generator=generator) < 0.5
+        x = torch.where(flip.reshape(-1, 1, 1, 1), x.flip(columns), x)
+    return x
+
+
+def shifted(x: Tensor, axis: int, generator: torch.Generator) -> Tensor:
+    """Every sample moved along an axis by its own whole number of pixels."""
+    size = x.shape[axis]
+    reach = max(1, size // 8)
+    offset = torch.randint(-reach, reach + 1, (len(x), 1), generator=generator)
+    source = torch.arange(size) + offset  # (B, size)
+    inside = (source >= 0) & (source < size)
+    view = [len(x)] + [size if k == axis else 1 for k in range(1, x.ndim)]
+    index = source.clamp(0, size - 1).reshape(view).expand_as(x)
+    return torch.where(inside.reshape(view), x.gather(axis, index), torch.zeros((), dtype=x.dtype))
