@@ -23,7 +23,10 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         PathError: the folder cannot be made or written, or `path` exists and `overwrite` is False.
     """
     check_writable(path, overwrite=overwrite)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".writing.", dir=path.parent))
+    except OSError as error:
+        raise PathError(path.parent, f"cannot be written ({error.strerror or error})", "choose another folder") from error
     try:
         yield folder / path.name
         sides = sorted(p for p in folder.iterdir() if p.name != path.name)
@@ -39,9 +42,13 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 def check_writable(path: Path, *, overwrite: bool = False) -> None:
     """Make the parent folder and refuse early what could not be written later."""
-    if path.is_dir():
+    try:
+        folder, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError) as error:
+        raise PathError(path, f"cannot be written ({error})", "give another file name") from error
+    if folder:
         raise PathError(path, "is a folder", "give a file name")
-    if path.exists() and not overwrite:
+    if exists and not overwrite:
         raise PathError(path, "exists already", "give another name, or --force to replace it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,7 @@ from seam_onnx.evaluate import evaluate
 __all__ = ["fold_constants", "free_name", "new_initializer", "set_initializer", "store", "unshare_constants"]
 
 NEVER = {
-    "DequantizeLinear", "QuantizeLinear", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-    "Bernoulli", "Multinomial", "Dropout", "If", "Loop", "Scan", "SequenceEmpty", "SequenceConstruct", "Optional",
+    "DequantizeLinear", "QuantizeLinear", "Dropout", "If", "Loop", "Scan", "SequenceEmpty", "SequenceConstruct", "Optional",
 }  # fmt: skip
 SMALL = 1 << 16
 """Elements up to which a constant is copied for each of its readers."""
@@ -60,7 +59,7 @@ def fold(graph: ir.Graph, node: ir.Node, opset: int) -> None:
     graph.remove(node, safe=True)
     for value in operands:
         if not value.uses() and value.name in graph.initializers and not value.is_graph_output():
-            del graph.initializers[value.name]
+            del graph.initializers[str(value.name)]
     for new in replacements:
         graph.register_initializer(new)
 

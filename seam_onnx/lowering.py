@@ -175,7 +175,7 @@ def is_plain(value: ir.Value | None) -> bool:
 
 def plain(value: ir.Value | None) -> np.ndarray | None:
     """Such an operand's contents."""
-    return None if value is None or value.const_value is None else value.const_value.numpy()
+    return None if value is None or value.const_value is None else np.array(value.const_value.numpy())
 
 
 def pick(outputs: Any, index: int) -> Any:

@@ -38,15 +38,15 @@ class MaskSet:
         digest = hashlib.sha256(self.sha256.encode())
         for masks in (self.masks, self.kept):
             for name in sorted(masks):
-                digest.update(name.encode())
+                digest.update(f"{name} {masks[name].shape}".encode())
                 digest.update(np.packbits(masks[name]).tobytes())
         return digest.hexdigest()
 
 
 def write_masks(masks: MaskSet, path: Path, *, overwrite: bool = False) -> None:
     """Write as safetensors (bool tensors), the model's sha256 in the metadata."""
-    tensors = {name: np.ascontiguousarray(mask) for name, mask in masks.masks.items()}
-    tensors |= {KEPT + name: np.ascontiguousarray(mask) for name, mask in masks.kept.items()}
+    tensors = {name: np.asarray(mask, order="C") for name, mask in masks.masks.items()}
+    tensors |= {KEPT + name: np.asarray(mask, order="C") for name, mask in masks.kept.items()}
     content = save(tensors, metadata={"format": "seam-onnx masks 1", "model.sha256": masks.sha256})
     with writing(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
@@ -62,6 +62,9 @@ def read_masks(path: Path) -> MaskSet:
             masks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UsageError(path, f"is not a safetensors file ({error})", "give a masks.safetensors") from error
+    for name, mask in masks.items():
+        if mask.dtype != np.bool_:
+            raise UsageError(path, f"mask {name!r} is {mask.dtype}, not bool", "give masks that seam-onnx wrote")
     if "model.sha256" not in metadata:
         raise UsageError(path, "does not say which model it belongs to", "give masks that seam-onnx wrote")
     kept = {name.removeprefix(KEPT): mask for name, mask in masks.items() if name.startswith(KEPT)}

@@ -8,7 +8,7 @@ inference are swallowed (`shapes` does its own inference and says what stays unk
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seam_onnx.atomic import writing
+from seam_onnx.atomic import check_writable, writing
+from seam_onnx.checks import OLDEST_OPSET, check_connected, check_initializers, check_opset, reason
 from seam_onnx.errors import BrokenModelError, ModelError, NotOnnxError, PathError
 from seam_onnx.fold import fold_constants, unshare_constants
 from seam_onnx.shapes import Shapes, infer_shapes
@@ -25,7 +26,6 @@ from seam_onnx.straighten import straighten
 
 __all__ = ["OLDEST_OPSET", "Model", "check_finite", "load", "save", "serialized"]
 
-OLDEST_OPSET = 7
 LARGEST_INLINE = 1_800_000_000
 """Bytes of weights above which a file must use external data (protobuf stops at 2 GiB)."""
 
@@ -37,7 +37,7 @@ class Model:
     proto: ir.Model
     """The graph. Treat as read-only: `edit()` gives a copy whose tensors are shared."""
     path: Path | None
-    """Where it came from, None for a model made in memory."""
+    """The file that it, or what it was edited from, was read from; None for a model made in memory."""
     sha256: str
     """Of the file as it was read (of its external data only the names count)."""
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Model:
 
     def edited(self, proto: ir.Model) -> "Model":
         """The model that `proto`, an edited copy of this one's graph, makes; shapes are inferred anew."""
-        return Model(proto, None, self.sha256, self.sizes)
+        return Model(proto, self.path, self.sha256, self.sizes)
 
 
 def load(path: Path | str, sizes: Mapping[str, int] | None = None) -> Model:
@@ -86,12 +86,16 @@ def load(path: Path | str, sizes: Mapping[str, int] | None = None) -> Model:
         PathError: no such file. NotOnnxError: not ONNX, or cut off. BrokenModelError: inconsistent, or external
         data missing. ModelError: an opset this project does not read. ShapeError: an input of unknown size.
     """
-    path = Path(path).resolve()
-    if not path.is_file():
+    path = Path(path).absolute()
+    try:
+        found = path.is_file()
+    except (OSError, ValueError) as error:
+        raise PathError(path, f"cannot be read ({reason(error)})", "give the path of an ONNX file") from error
+    if not found:
         raise PathError(path, "no such file", "give the path of an ONNX file")
     proto = read(path)
     check_opset(proto, path)
-    check_external(proto, path)
+    check_initializers(proto, path)
     check_connected(proto, path)
     normalise(proto, path)
     return Model(proto, path, sha256(path), dict(sizes or {}))
@@ -104,74 +108,21 @@ def sha256(path: Path) -> str:
 
 
 def read(path: Path) -> ir.Model:
-    """Parse a file, telling apart what is not ONNX from what is broken."""
+    """Parse a file, telling apart what is not ONNX from what contradicts itself."""
     try:
-        proto = ir.load(path)
+        message = onnx.load(path, format="protobuf", load_external_data=False)
     except OSError as error:
         raise PathError(path, f"cannot be read ({error.strerror or error})", "check the file's permissions") from error
     except Exception as error:
-        raise NotOnnxError(path, f"is not an ONNX file, or is cut off ({first_line(error)})", "export it again") from error
-    if proto.ir_version == 0 or not proto.graph.outputs or not proto.opset_imports:
+        raise NotOnnxError(path, f"is not an ONNX file, or is cut off ({reason(error)})", "export it again") from error
+    if message.ir_version == 0 or not message.graph.output or not message.opset_import:
         raise NotOnnxError(path, "holds no ONNX graph", "export it again, or check that the download is complete")
-    return proto
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    text = str(error).strip()
-    return text.splitlines()[0][:160] if text else type(error).__name__
-
-
-def check_opset(proto: ir.Model, path: Path) -> None:
-    """Refuse opsets older than 7 or newer than the installed onnx."""
-    newest = onnx.defs.onnx_opset_version()
-    opset = proto.opset_imports.get("", proto.opset_imports.get("ai.onnx"))
-    if opset is None or not OLDEST_OPSET <= opset <= newest:
-        raise ModelError(
-            path, f"uses opset {opset}, this tool reads {OLDEST_OPSET} to {newest}", "convert it with onnx.version_converter"
-        )
-    proto.opset_imports[""] = opset
-
-
-def check_external(proto: ir.Model, path: Path) -> None:
-    """Refuse models whose external data is missing, too short or hard-linked."""
-    for name, value in proto.graph.initializers.items():
-        tensor = value.const_value
-        if tensor is None:
-            raise BrokenModelError(f"{path}, initializer {name!r}", "has no data", "export the model again")
-        if not isinstance(tensor, ir.ExternalTensor):
-            continue
-        file = Path(tensor.path)
-        if not file.is_file():
-            raise BrokenModelError(file, f"external data of {path.name} is missing", "put it beside the model")
-        if file.stat().st_size < (tensor.offset or 0) + tensor.nbytes:
-            raise BrokenModelError(file, f"external data is cut off at tensor {name!r}", "copy the file again")
-        if file.stat().st_nlink > 1:
-            raise BrokenModelError(file, "external data is a hard link, which onnx refuses to read", "copy the file instead")
-
-
-def check_connected(proto: ir.Model, path: Path) -> None:
-    """Refuse graphs with a value that nothing makes, or with a cycle."""
-    graph = proto.graph
-    available = {v.name for v in graph.inputs} | set(graph.initializers)
-    made = [o.name for node in graph for o in node.outputs if o.name]
-    repeated = {name for name in made if name in available} | {n for n in made if made.count(n) > 1 and len(made) < 5000}
-    if repeated:
-        raise BrokenModelError(f"{path}, value {min(repeated)!r}", "is made twice", "export the model again")
-    available |= set(made)
-    for node in graph:
-        for value in node.inputs:
-            if value is not None and value.name not in available:
-                raise BrokenModelError(
-                    f"{path}, node {node.name!r} ({node.op_type})", f"reads {value.name!r}, which nothing makes", "export it again"
-                )
-    for value in graph.outputs:
-        if value.name not in available:
-            raise BrokenModelError(f"{path}, output {value.name!r}", "is made by no node", "export the model again")
     try:
-        graph.sort()
-    except ValueError as error:
-        raise BrokenModelError(path, f"the graph has a cycle ({first_line(error)})", "export the model again") from error
+        proto = ir.from_proto(message)
+        ir.external_data.set_base_dir(proto.graph, path.parent)
+    except Exception as error:
+        raise BrokenModelError(path, f"contradicts itself ({reason(error)})", "check it with onnx.checker") from error
+    return proto
 
 
 def normalise(proto: ir.Model, path: Path) -> None:
@@ -183,7 +134,7 @@ def normalise(proto: ir.Model, path: Path) -> None:
         passes.RemoveInitializersFromInputsPass()(proto)
         passes.IdentityEliminationPass()(proto)
     except Exception as error:
-        raise BrokenModelError(path, f"cannot be normalised ({first_line(error)})", "check it with onnx.checker") from error
+        raise BrokenModelError(path, f"cannot be normalised ({reason(error)})", "check it with onnx.checker") from error
     fold_constants(proto)
     unshare_constants(proto)
     straighten(proto)
@@ -219,7 +170,7 @@ def float_initializers(model: Model) -> Iterator[tuple[str, np.ndarray]]:
 
 def serialized(model: Model) -> bytes:
     """The model as the bytes of an ONNX file, for models below 2 GiB."""
-    content: bytes = ir.to_proto(saveable(model)).SerializeToString()
+    content: bytes = ir.to_proto(ir.external_data.load_to_model(saveable(model))).SerializeToString()
     return content
 
 
@@ -237,14 +188,26 @@ def save(model: Model, path: Path | str, *, overwrite: bool = False) -> Path:
     Weights go to `<name>.data` beside the file when they exceed what protobuf holds.
 
     Raises:
-        PathError: the place cannot be written, is the input file, or exists and `overwrite` is False.
+        PathError: the place cannot be written, is an input file, or exists and `overwrite` is False.
     """
     path = Path(path)
-    if model.path is not None and path.resolve() == model.path:
-        raise PathError(path, "is the input file", "choose another output name")
     proto = saveable(model)
-    large = sum(v.const_value.nbytes for v in proto.graph.initializers.values() if v.const_value is not None) > LARGEST_INLINE
+    tensors = [v.const_value for v in proto.graph.initializers.values() if v.const_value is not None]
+    large = sum(tensor.nbytes for tensor in tensors) > LARGEST_INLINE
+    data = path.with_name(f"{path.name}.data")
+    sources = {tensor.path for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
+    for target in (path, data) if large else (path,):
+        check_writable(target, overwrite=overwrite)
+        refuse_source(target, {*sources, model.path})
     with writing(path, overwrite=overwrite) as temporary:
-        data = f"{path.name}.data" if large else None
-        ir.save(proto, temporary, external_data=data)
+        if not large:
+            ir.external_data.load_to_model(proto)
+        ir.save(proto, temporary, format="protobuf", external_data=data.name if large else None)
     return path
+
+
+def refuse_source(target: Path, sources: Iterable[Path | str | None]) -> None:
+    """Raise PathError where a file to write is one that the model was, and its weights still are, read from."""
+    for source in sources:
+        if source is not None and target.exists() and target.samefile(source):
+            raise PathError(target, "is an input file", "choose another output name")

@@ -28,7 +28,7 @@ def straighten(proto: ir.Model) -> None:
 
 def flat_gather(node: ir.Node) -> bool:
     """Does the node gather, by computed indices, from something that was just flattened?"""
-    if node.op_type != "Gather" or node.attributes.get_int("axis", 0) or node.inputs[0] is None:
+    if node.op_type != "Gather" or node.attributes.get_int("axis", 0) != 0 or node.inputs[0] is None:
         return False
     maker, index = node.inputs[0].producer(), node.inputs[1]
     return maker is not None and maker.op_type == "Reshape" and index is not None and index.const_value is None

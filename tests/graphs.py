@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import onnxruntime
 from onnx import numpy_helper, parser
 
-from seam_onnx.model import Model, load
+from seam_onnx.model import Model, load, serialized
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 """Real models and images, where this machine has them."""
@@ -58,8 +57,8 @@ def build(text: str, opset: int = 17, seed: int = 0, **given: np.ndarray) -> Mod
 
 
 def proto_of(model: Model) -> onnx.ModelProto:
-    """The model as a protobuf message."""
-    return ir.to_proto(model.proto)
+    """The model as a protobuf message, as a file holds it."""
+    return onnx.ModelProto.FromString(serialized(model))
 
 
 def feeds(model: Model, batch: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
@@ -76,11 +75,11 @@ def feeds(model: Model, batch: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
 
 def run(model: Model | onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """All outputs by onnxruntime on the CPU, one thread."""
-    proto = proto_of(model) if isinstance(model, Model) else model
+    content = serialized(model) if isinstance(model, Model) else model.SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     wanted = {i.name for i in session.get_inputs()}
     return session.run(None, {name: array for name, array in inputs.items() if name in wanted})
 

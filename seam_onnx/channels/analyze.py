@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from seam_onnx.blockers import Blocker
 from seam_onnx.channels.detours import Detour
-from seam_onnx.channels.trace import Axis, Binding, Meeting, Mix, Trace, Work, trace
+from seam_onnx.channels.records import Axis, Binding, Meeting, Mix, Work
+from seam_onnx.channels.trace import Trace, trace
 from seam_onnx.model import Model
 from seam_onnx.ops import Labels
 

@@ -16,10 +16,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from seam_onnx.channels.analyze import Alive, Channels
-from seam_onnx.channels.trace import Binding, Trace
+from seam_onnx.channels.records import Binding
+from seam_onnx.channels.trace import Trace
 from seam_onnx.errors import SeamError
 from seam_onnx.model import Model
-from seam_onnx.ops import Array, Labels, find
+from seam_onnx.ops import Array, Labels, Walk, find
 from seam_onnx.ops.contraction import channel_constants, contracted, fold_site
 
 __all__ = ["Constants", "Site", "combined", "constants_of", "needed", "sites", "summands"]
@@ -29,7 +30,7 @@ class Constants:
     """Constants of every value, by one walk in graph order."""
 
     def __init__(self, model: Model) -> None:
-        self.walk = Trace(model)
+        self.walk: Walk = Trace(model)
         self.values: dict[str, Array] = {}
         for node in model.graph:
             spec = find(node, model.opset)

@@ -5,6 +5,7 @@ from seam_onnx.ops import (
     contraction,
     elementwise,
     gather,
+    joining,
     layout,
     logic,
     matmul,
@@ -13,6 +14,7 @@ from seam_onnx.ops import (
     reduction,
     resample,
     shape,
+    transposed,
 )
 from seam_onnx.ops.layout import reshape
 from seam_onnx.ops.registry import Constants, Family, OpSpec, every, find
@@ -21,7 +23,7 @@ from seam_onnx.ops.walk import Array, Labels, Role, Walk, compress, none
 __all__ = ["Array", "Constants", "Family", "Labels", "OpSpec", "Role", "Walk", "compress", "every", "find", "none", "reshape"]
 
 FAMILIES = (
-    attention, contraction, elementwise, gather, layout, logic, matmul, normalization, pooling, reduction, resample,
-    shape,
+    attention, contraction, elementwise, gather, joining, layout, logic, matmul, normalization, pooling, reduction, resample,
+    shape, transposed,
 )  # fmt: skip
 """One file each; what a new op is added to."""

@@ -62,7 +62,7 @@ def couple_attention(walk: Walk, node: ir.Node) -> None:
     query = node.inputs[0]
     assert query is not None
     width = walk.original_dims(query)[-1] // (1 if len(walk.dims(query)) == 4 else heads(walk, node, 0))
-    walk.attribute(node, "scale", float(node.attributes.get_float("scale", None) or 1 / np.sqrt(width)))
+    walk.attribute(node, "scale", float(node.attributes.get_float("scale", 0.0) or width**-0.5))
     made = np.repeat(v, len(q) // len(v), axis=0)
     pairs = float(np.prod([walk.dims(x)[-2] for x in node.inputs[:2] if x is not None]))
     walk.work(node, pairs, q.reshape(-1))
@@ -92,7 +92,7 @@ def attention(torch: Any, node: ir.Node, q: Any, k: Any, v: Any, mask: Any = Non
     k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
     if max(node.attributes.get_int("left_window_size", -1), node.attributes.get_int("right_window_size", -1)) >= 0:
         raise NotImplementedError("Attention in a window")
-    scale = node.attributes.get_float("scale", None) or q.shape[-1] ** -0.5
+    scale = node.attributes.get_float("scale", 0.0) or q.shape[-1] ** -0.5
     cap = node.attributes.get_float("softcap", 0.0)
     scores = q @ k.transpose(-1, -2) * scale
     scores = cap * torch.tanh(scores / cap) if cap else scores

@@ -15,7 +15,7 @@ from seam_onnx.ops.mixing import mix_axes
 from seam_onnx.ops.registry import Constants, Family, op
 from seam_onnx.ops.walk import Array, Labels, Walk, compress, none
 
-__all__ = ["contracted", "family", "finish", "fold_site"]
+__all__ = ["contracted", "family", "finish", "fold_site", "weight_of"]
 
 
 def along(labels: Labels, axis: int, rank: int) -> Labels:
@@ -117,7 +117,7 @@ def bind_bias(walk: Walk, node: ir.Node, bias: ir.Value, made: Labels) -> None:
 def couple_gemm(walk: Walk, node: ir.Node) -> None:
     """Gemm: alpha A B + beta C with A (N, I), B (I, O) or transposed, C broadcast to (N, O)."""
     a = node.inputs[0]
-    if (shape := weight_of(walk, node)) is None or node.attributes.get_int("transA", 0) or a is None or walk.constant(a):
+    if (shape := weight_of(walk, node)) is None or node.attributes.get_int("transA", 0) == 1 or a is None or walk.constant(a):
         if a is not None and not walk.constant(a):
             walk.pin(node, walk.labels(a), "its first operand is transposed")
             walk.set(node.outputs[0], none(2))
@@ -133,10 +133,11 @@ def couple_gemm(walk: Walk, node: ir.Node) -> None:
 # ---- constants ------------------------------------------------------------------------------------------------------
 def contracted(node: ir.Node, array: Array) -> tuple[Array, Array]:
     """The weight as (O, I / group, K) and as a mask of the same shape of what is not zero."""
-    if node.op_type == "Conv":
+    if node.op_type in ("Conv", "ConvTranspose"):
+        array = array if node.op_type == "Conv" else np.moveaxis(array, 0, 1)
         weight = array.reshape(array.shape[0], array.shape[1], -1)
     else:
-        weight = (array if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) else array.T)[:, :, None]
+        weight = (array if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1 else array.T)[:, :, None]
     alpha = (node.attributes.get_float("alpha", 1.0) or 0.0) if node.op_type == "Gemm" else 1.0
     return weight.astype(np.float64) * alpha, weight != 0
 
@@ -146,7 +147,7 @@ def fold_site(node: ir.Node) -> bool:
     if len(node.inputs) > 2 and node.inputs[2] is not None and node.inputs[2].const_value is None:
         return False
     if node.op_type != "Conv":
-        return True
+        return node.op_type != "ConvTranspose"
     same = (node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET") not in ("NOTSET", "VALID")
     return not same and not any(node.attributes.get_ints("pads", ()) or ())
 
@@ -155,6 +156,8 @@ def zero_contraction(constants: Constants, node: ir.Node) -> None:
     """An output channel is constant where every input channel it reads has zero weight or is a foldable constant."""
     x, weight = node.inputs[0], node.inputs[1]
     if x is None or weight is None or weight.const_value is None or constants.walk.constant(x):
+        return
+    if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1:
         return
     axis = -1 if node.op_type == "MatMul" else 1
     array, present = contracted(node, weight.const_value.numpy())

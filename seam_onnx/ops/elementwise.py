@@ -33,9 +33,9 @@ def couple_elementwise(walk: Walk, node: ir.Node, role: Role = "carry") -> None:
     for value in data:
         hold(walk, node, base, value)
     walk.set(node.outputs[0], base)
-    for value in node.inputs:
-        if value is not None and walk.constant(value):
-            bind_constant(walk, node, value, base, role)
+    for operand in node.inputs:
+        if operand is not None and walk.constant(operand):
+            bind_constant(walk, node, operand, base, role)
     for extra in node.outputs[1:]:
         walk.set(extra, base)
 

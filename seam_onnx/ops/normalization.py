@@ -204,7 +204,7 @@ def group_norm(torch: Any, node: ir.Node, x: Any, scale: Any, bias: Any) -> Any:
 @op("MeanVarianceNormalization", AXES_NORM, since=9, example="y = MeanVarianceNormalization <axes: ints = [2, 3]> (x)")
 def mean_variance_norm(torch: Any, node: ir.Node, x: Any) -> Any:
     """Zero mean and unit variance over `axes` (https://onnx.ai/onnx/operators/onnx__MeanVarianceNormalization.html)."""
-    axes = tuple(node.attributes.get_ints("axes", None) or (0, 2, 3))
+    axes = tuple(node.attributes.get_ints("axes", (0, 2, 3)) or ())
     return (x - x.mean(axes, True)) / (x.var(axes, correction=0, keepdim=True).sqrt() + 1e-9)
 
 

@@ -31,7 +31,7 @@ def zero_pool(constants: Constants, node: ir.Node) -> None:
     array = constants.get(x)
     if any(n > 1 for n in array.shape[2:]):
         return
-    counts = node.op_type == "AveragePool" and node.attributes.get_int("count_include_pad", 0)
+    counts = node.op_type == "AveragePool" and node.attributes.get_int("count_include_pad", 0) == 1
     if node.op_type == "LpPool" or counts:
         array = np.where(array == 0, array, np.nan)
     constants.set(node.outputs[0], compress(array))

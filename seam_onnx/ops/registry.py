@@ -22,7 +22,10 @@ None an input; gives a tensor, or a tuple of them."""
 class Constants(Protocol):
     """What the constant rule sees: per value, an array that broadcasts to its shape, NaN = depends on data."""
 
-    walk: Walk
+    @property
+    def walk(self) -> Walk:
+        """The walk that answers for shapes and known contents."""
+        ...
 
     def get(self, value: ir.Value | None) -> Array:
         """What is known of a value already visited."""

@@ -203,7 +203,7 @@ def upsample(torch: Any, node: ir.Node, x: Any, scales: Any = None) -> Any:
     """Resize of old opsets."""
     given = node.attributes.get_floats("scales", None) if scales is None else scales.tolist()
     mode = node.attributes.get_string("mode", "nearest")
-    for axis, factor in enumerate(given):
+    for axis, factor in enumerate(given or ()):
         if factor != 1:
             x = along_axis(torch, node, x, axis, int(x.shape[axis] * factor), float(factor), mode)
     return x

@@ -16,18 +16,19 @@ from seam_onnx.channels import Channels, analyze
 from seam_onnx.lowering import Lowered, lower, write_back
 from seam_onnx.model import Model
 from seam_onnx.progress import Event, Observer, silent
-from seam_onnx.search.depth import droppable_groups, silence_dropped
+from seam_onnx.search.ladders import measure_ladders, silencing
 from seam_onnx.search.normalise import fold, normalise
-from seam_onnx.search.scores import Scores
 from seam_onnx.search.select import Target, select
 from seam_onnx.search.train import Clock, Recipe, Trainer
 from seam_onnx.search.views import Batch, Views, evaluate
-from seam_onnx.surgery import apply_masks, channel_masks, plan_removal, remove_channels
+from seam_onnx.surgery import apply_masks, plan_removal, remove_channels
 
 __all__ = ["Check", "Found", "Point", "search_channels"]
 
 Check = Callable[[Model, Model], None]
 """Called with each masked model and its pruned form; raises where they differ."""
+PROBE = 128
+"""Samples on which channels are scored."""
 CALIBRATION = 256
 """Samples on which a round's normalisation starts."""
 
@@ -69,8 +70,9 @@ class ChannelSearch:
     ) -> None:  # fmt: skip
         self.model, self.logits, self.views, self.target, self.recipe = base, logits, views, target, recipe
         self.recover, self.width_step, self.check, self.observer = recover, step, check, observer
+        self.trains = recover == "finetune"
         self.steps = views.steps(recipe.batch)
-        self.clock = Clock(recipe.rate, max(1, round(recipe.epochs * self.steps)))
+        self.clock = Clock(recipe.rate, max(recipe.least, round(recipe.epochs * self.steps)))
         channels = analyze(base)
         self.whole = target.of(channels.cost(channels.everything()))
         self.batches = self.endless()
@@ -92,22 +94,23 @@ class ChannelSearch:
     def shrink(self, goal: float) -> None:
         """One round: train and score for its share of the epochs, then cut down to `goal`."""
         module, channels = self.trainable(), analyze(self.model)
-        scores, trainer = Scores(module, channels), Trainer(module, self.recipe, self.clock)
-        for _ in range(max(1, round(self.clock.total * self.recipe.cut / self.recipe.rounds))):
-            trainer.step(next(self.batches), after_backward=scores.add, update=self.recover == "finetune")
+        trainer = Trainer(module, self.recipe, self.clock)
+        for _ in range(max(1, round(self.clock.total * self.recipe.cut / self.recipe.rounds)) if self.trains else 0):
+            trainer.step(next(self.batches))
             self.tell("search", trainer, channels)
         self.keep(module)
-        self.cut(channels, scores, goal)
+        self.cut(channels, goal)
         self.note("search", trainer, evaluate(lower(self.model, self.logits), self.views))
 
-    def cut(self, channels: Channels, scores: Scores, goal: float) -> None:
+    def cut(self, channels: Channels, goal: float) -> None:
         """Remove what matters least, for real."""
-        droppable = droppable_groups(self.model, channels)
-        alive = select(channels, scores.derivatives(), self.target, goal, self.width_step, droppable)
+        module = lower(self.model, self.logits).to(self.views.device)
+        x = torch.cat([next(self.batches).x for _ in range(-(-PROBE // self.recipe.batch))])[:PROBE]
+        ladders = measure_ladders(self.model, channels, module, x, self.width_step, self.recipe.seed)
+        alive = select(channels, ladders, self.target, goal)
         if alive.all():
             return
-        masks = silence_dropped(self.model, channels, alive, channel_masks(self.model, channels, alive))
-        masked = apply_masks(self.model, masks)
+        masked = apply_masks(self.model, silencing(self.model, channels, alive))
         pruned = remove_channels(masked, plan_removal(masked, analyze(masked)))
         self.check(masked, pruned)
         self.model = pruned

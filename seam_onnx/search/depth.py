@@ -9,19 +9,11 @@ from seam_onnx.model import Model
 from seam_onnx.surgery import apply_masks, channel_masks
 from seam_onnx.surgery.plan import replaceable
 
-__all__ = ["droppable_groups", "silence_dropped"]
-
-
-def droppable_groups(model: Model, channels: Channels) -> set[str]:
-    """Names of the groups without which every reader becomes a constant that the graph can do without.
-
-    Cost: one constant walk a group.
-    """
-    return {group.name for group in channels.groups if droppable(model, channels, group)}
+__all__ = ["droppable", "silence_dropped"]
 
 
 def droppable(model: Model, channels: Channels, group: Group) -> bool:
-    """Mask the group and see whether what reads nothing else can be replaced."""
+    """Does every reader of the group alone become a constant that the graph can do without? Cost: one constant walk."""
     alive = channels.without(group.channels)
     silent = starved(channels, alive)
     if not silent:

@@ -1,64 +1,89 @@
-"""How much each channel matters to the loss, from gradients that training computes anyway.
+"""How much each channel matters to the outputs.
 
-Removing a channel means that nobody reads it any more. To first order that changes the loss by the sum, over every
-weight that reads the channel, of weight times gradient: the derivative by a gate on all its readers (Molchanov et al.,
-"Importance Estimation for Neural Network Pruning", CVPR 2019, eq. 8, with the gate at the readers, so that the score is
-the same whether normalisation stands in between or not). The square is averaged over batches: with it noise does not
-cancel what matters in some batches only.
+Removing a channel means that nobody reads it any more. To first order that changes the logits by the sum, over every weight
+that reads the channel, of weight times derivative: the derivative by a gate on all its readers (the gate of Molchanov et
+al., "Importance Estimation for Neural Network Pruning", CVPR 2019, eq. 8, put at the readers, so that the score is the same
+whether a normalisation stands in between or not).
 
-For a set of channels that go together (a whole residual branch) the derivatives add before they are squared.
+The derivative is taken of the logits, not of the loss: a student that still equals its teacher has no gradient, but its
+channels do not matter any less. A random combination r of the logits of a batch, r ~ N(0, 1), is propagated back once;
+E[(J'r)^2] is the squared length of the change of the logits (Hutchinson's estimator), so that a score is in squared logits
+and can be compared with the measured effect of leaving out a whole branch.
 """
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.func import functional_call
 
 from seam_onnx.channels import Channels
 from seam_onnx.lowering import Lowered
+from seam_onnx.masks import MaskSet
 
-__all__ = ["Scores"]
+__all__ = ["ablation", "sensitivities"]
 
 
-class Scores:
-    """Accumulates over batches; all sums run on the device, one gather a batch."""
+class Gates:
+    """Sums of weight times derivative, channel by channel, for one module."""
 
     def __init__(self, module: Lowered, channels: Channels) -> None:
-        read = {int(r) for b in channels.bindings if b.role == "read" for r in np.unique(channels.roots[b.labels])}
+        read = np.unique(np.concatenate([channels.roots[b.labels] for b in channels.bindings if b.role == "read"]))
         self.parts: list[tuple[Tensor, list[int]]] = []
-        index = []
-        weights = module.weights
+        index, weights = [], module.weights
         for binding in channels.bindings:
-            roots = channels.roots[binding.labels]
-            counts = binding.role == "read" or (binding.role == "write" and not read.issuperset(set(roots.tolist()) - {0}))
-            weight = weights.get(binding.initializer)
-            if counts and weight is not None:
-                others = [k for k in range(weight.ndim) if k != binding.axis]
-                self.parts.append((weight, others))
-                index.append(roots if binding.role == "read" else np.where(np.isin(roots, list(read)), 0, roots))
-        device = next(module.parameters()).device
-        self.index = torch.from_numpy(np.concatenate(index)).to(device)
-        self.total = torch.zeros(len(channels.roots), device=device)
-        self.history: list[Tensor] = []
+            roots, weight = channels.roots[binding.labels], weights.get(binding.initializer)
+            if binding.role == "write":  # counts only for channels that no weight reads
+                roots = np.where(np.isin(roots, read), 0, roots)
+            if weight is not None and binding.role in ("read", "write") and roots.any():
+                self.parts.append((weight, [k for k in range(weight.ndim) if k != binding.axis]))
+                index.append(roots)
+        self.index = torch.from_numpy(np.concatenate(index)).to(next(module.parameters()).device)
+        self.size = len(channels.roots)
 
-    def add(self) -> None:
-        """Take in the gradients of one batch (call after backward, before the step)."""
+    def derivative(self) -> Tensor:
+        """Derivative by each channel's gate (labels,), from the gradients that a backward pass left."""
         sums = []
         for weight, others in self.parts:
             product = weight.detach() * (weight.grad if weight.grad is not None else torch.zeros_like(weight))
             sums.append(product.sum(others) if others else product)
-        derivative = torch.zeros_like(self.total).index_add_(0, self.index, torch.cat(sums))
-        self.history.append(derivative)
+        return torch.zeros(self.size, device=self.index.device).index_add_(0, self.index, torch.cat(sums))
 
-    def derivatives(self) -> NDArray[np.float64]:
-        """Derivative of the loss by each channel's gate, float64 (batches, labels); row index = representative label."""
-        return torch.stack(self.history).double().cpu().numpy()
 
-    def channel_scores(self) -> NDArray[np.float64]:
-        """Mean square of the derivative, float64 (labels,)."""
-        found: NDArray[np.float64] = (self.derivatives() ** 2).mean(0)
-        return found
+def sensitivities(module: Lowered, channels: Channels, x: Tensor, draws: int, seed: int) -> NDArray[np.float64]:
+    """Derivatives of random combinations of the logits by each channel's gate.
 
-    def set_score(self, members: NDArray[np.int64]) -> float:
-        """The same for channels that go together."""
-        return float((self.derivatives()[:, members].sum(1) ** 2).mean())
+    Args:
+        module: in evaluation mode.
+        channels: of its model.
+        x: samples (B, ...).
+        draws: backward passes, each over all samples.
+        seed: of the combinations.
+
+    Returns:
+        float64 (draws, labels), scaled so that the mean square over draws is the mean squared change of a sample's
+        logits; the column index is the representative label.
+    """
+    gates, found = Gates(module, channels), []
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(draws):
+        scores = module(x).flatten(1)
+        module.zero_grad(set_to_none=True)
+        mixture = torch.randn(scores.shape, generator=generator).to(scores.device)
+        (scores * mixture).sum().backward()  # type: ignore[no-untyped-call]
+        found.append(gates.derivative() / len(x) ** 0.5)
+    module.zero_grad(set_to_none=True)
+    return torch.stack(found).double().cpu().numpy()
+
+
+@torch.no_grad()
+def ablation(module: Lowered, masks: MaskSet, x: Tensor) -> float:
+    """Mean squared change of a sample's logits when weights are masked, measured on samples x (B, ...)."""
+    weights = module.weights
+    masked = {
+        f"body.{module.names[name]}": weights[name] * torch.from_numpy(mask).to(x.device)
+        for name, mask in masks.masks.items()
+        if name in weights
+    }
+    changed = functional_call(module, masked, (x,)).flatten(1)
+    return float((changed - module(x).flatten(1)).square().sum(1).mean())

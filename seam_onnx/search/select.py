@@ -1,21 +1,20 @@
 """From scores to a choice: which channels go so that a target is met, at the least loss for what is saved.
 
-Moves are steps down in width of one group, in multiples that the runtime likes, and the removal of what is left of a
-group that only feeds a residual branch (depth). Greedy by estimated rise of the loss for each unit of cost saved; since a
-saving only shrinks as other channels go, a lazy queue gives the same choice as evaluating every move every time.
+Each group has a ladder of widths, in multiples that the runtime likes, down to none for a group that only feeds a
+residual branch: width and depth compete in one budget.
 """
 
 import heapq
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seam_onnx.channels import Alive, Channels, Cost, Group
+from seam_onnx.channels import Alive, Channels, Cost
 from seam_onnx.errors import UsageError
 
-__all__ = ["Target", "parse_target", "select"]
+__all__ = ["Ladder", "Target", "parse_target", "rungs", "select"]
 
 
 @dataclass(frozen=True)
@@ -45,79 +44,77 @@ def parse_target(text: str) -> Target:
 
 
 @dataclass(frozen=True)
-class Move:
-    """Channels of one group that may go next."""
+class Ladder:
+    """The ways to narrow one group, from a little to most."""
 
-    group: int
-    """Index of the group."""
-    members: NDArray[np.int64]
-    """Representatives."""
-    loss: float
-    """Estimated rise of the loss (mean square of the summed derivatives)."""
+    order: NDArray[np.int64]
+    """Representatives of its channels, the one that matters least first."""
+    counts: tuple[int, ...]
+    """How many of them may go; rising, without 0."""
+    changes: tuple[float, ...]
+    """Mean squared change of the logits when as many go, measured."""
 
 
-def select(
-    channels: Channels, derivatives: NDArray[np.float64], target: Target, goal: float, step: int, droppable: Collection[str]
-) -> Alive:
-    """Drop channels until the target's figure is at most `goal`, or nothing is left to drop.
+def rungs(width: int, step: int, droppable: bool) -> list[int]:
+    """How many of a group's channels may go so that a multiple of `step`, or none, is left."""
+    return [width - k for k in reversed(range(step, width, step))] + ([width] if droppable else [])
 
-    Args:
-        channels: of the model.
-        derivatives: (batches, labels), from `Scores`.
-        target: which figure counts.
-        goal: its value, in MACs or parameters.
-        step: widths stay multiples of this (groups narrower than it stay whole or go).
-        droppable: names of the groups that may go as a whole.
+
+def select(channels: Channels, ladders: Sequence[Ladder], target: Target, goal: float) -> Alive:
+    """Step down ladders until the target's figure is at most `goal`, or nothing is left to drop.
+
+    Greedy: of all steps from where each group stands to any lower rung, take the one with the least change of the logits
+    for each unit of cost saved. A saving only shrinks as other channels go, so a lazy queue gives the same choice as
+    rating every step every time.
 
     Returns:
         bool (labels,).
     """
-    orders = [g.channels[np.argsort((derivatives[:, g.channels] ** 2).mean(0))] for g in channels.groups]
-    alive, cost = channels.everything(), target.of(channels.cost(channels.everything()))
-    queue: list[tuple[float, int, int, Move]] = []
-    version = [0] * len(orders)
-    serial = 0
-
-    def offer(group: int) -> None:
-        """Put the group's next moves, rated for the present state, into the queue."""
-        nonlocal serial
-        for move in moves(group, channels.groups[group], orders[group], derivatives, step, droppable):
-            serial += 1
-            heapq.heappush(queue, (rate(channels, target, alive, cost, move), serial, version[group], move))
-
-    for group in range(len(orders)):
-        offer(group)
-    while cost > goal and queue:
-        _, _, made, move = heapq.heappop(queue)
-        if made != version[move.group]:
-            continue
-        now = rate(channels, target, alive, cost, move)
-        if queue and now > queue[0][0]:
-            serial += 1
-            heapq.heappush(queue, (now, serial, made, move))
-            continue
-        alive &= channels.without(move.members)
-        cost = target.of(channels.cost(alive))
-        orders[move.group] = orders[move.group][len(move.members) :]
-        version[move.group] += 1
-        offer(move.group)
-    return alive
+    return Descent(channels, ladders, target).run(goal)
 
 
-def moves(
-    index: int, group: Group, order: NDArray[np.int64], derivatives: NDArray[np.float64], step: int, droppable: Collection[str]
-) -> list[Move]:
-    """The next step down of a group, and its removal."""
-    found = []
-    down = len(order) % step or step
-    if len(order) > down:
-        found.append(order[:down])
-    if group.name in droppable and len(order):
-        found.append(order)
-    return [Move(index, members, float((derivatives[:, members].sum(1) ** 2).mean())) for members in found]
+class Descent:
+    """State of the greedy choice."""
 
+    def __init__(self, channels: Channels, ladders: Sequence[Ladder], target: Target) -> None:
+        self.channels, self.ladders, self.target = channels, ladders, target
+        self.alive = channels.everything()
+        self.cost = target.of(channels.cost(self.alive))
+        self.place = [-1] * len(ladders)
+        self.queue: list[tuple[float, int, int, int]] = []
+        for index in range(len(ladders)):
+            self.offer(index)
 
-def rate(channels: Channels, target: Target, alive: Alive, cost: float, move: Move) -> float:
-    """Estimated rise of the loss for each unit of cost saved."""
-    saved = cost - target.of(channels.cost(alive & channels.without(move.members)))
-    return move.loss / saved if saved > 0 else float("inf")
+    def run(self, goal: float) -> Alive:
+        """Take steps until the goal is met."""
+        while self.cost > goal and self.queue:
+            _, index, rung, origin = heapq.heappop(self.queue)
+            if origin != self.place[index]:
+                continue
+            now = self.rate(index, rung)
+            if self.queue and now > self.queue[0][0]:
+                heapq.heappush(self.queue, (now, index, rung, origin))
+                continue
+            self.alive &= self.channels.without(self.members(index, rung))
+            self.cost = self.target.of(self.channels.cost(self.alive))
+            self.place[index] = rung
+            self.offer(index)
+        return self.alive
+
+    def offer(self, index: int) -> None:
+        """Queue every lower rung of a group, rated from where it stands."""
+        for rung in range(self.place[index] + 1, len(self.ladders[index].counts)):
+            heapq.heappush(self.queue, (self.rate(index, rung), index, rung, self.place[index]))
+
+    def members(self, index: int, rung: int) -> NDArray[np.int64]:
+        """The channels that a step takes away."""
+        ladder, here = self.ladders[index], self.place[index]
+        return ladder.order[ladder.counts[here] if here >= 0 else 0 : ladder.counts[rung]]
+
+    def rate(self, index: int, rung: int) -> float:
+        """Change of the logits for each unit of cost saved by a step."""
+        ladder, here = self.ladders[index], self.place[index]
+        change = max(0.0, ladder.changes[rung] - (ladder.changes[here] if here >= 0 else 0.0))
+        rest = self.alive & self.channels.without(self.members(index, rung))
+        saved = self.cost - self.target.of(self.channels.cost(rest))
+        return (change + 1e-12) / saved if saved > 0 else float("inf")

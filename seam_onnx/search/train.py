@@ -5,7 +5,7 @@ Loss: cross-entropy with the labels plus distillation from the original restrict
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -24,9 +24,11 @@ class Recipe:
 
     epochs: float = 30
     """Passes over the training data, search and recovery together."""
+    least: int = 1000
+    """Steps at least, however few samples there are."""
     batch: int = 64
     """Samples a step."""
-    rate: float = 0.004
+    rate: float = 0.01
     """Peak learning rate of SGD with Nesterov momentum 0.9."""
     decay: float = 5e-4
     """Weight decay."""
@@ -74,19 +76,16 @@ class Trainer:
         )
         self.loss, self.accuracy = math.nan, math.nan
 
-    def step(self, batch: Batch, *, after_backward: Callable[[], None] | None = None, update: bool = True) -> None:
-        """One update at the clock's rate (gradients clipped to norm 5), or only its gradients."""
+    def step(self, batch: Batch) -> None:
+        """One update at the clock's rate, gradients clipped to norm 5."""
         scores = self.module(batch.x).flatten(1)
         loss = objective(scores, batch, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        if after_backward is not None:
-            after_backward()
-        if update:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.clock.rate()
-            nn.utils.clip_grad_norm_(self.parameters, 5.0)
-            self.optimizer.step()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.clock.rate()
+        nn.utils.clip_grad_norm_(self.parameters, 5.0)
+        self.optimizer.step()
         self.clock.tick()
         self.record(float(loss.detach()), float((scores.detach().argmax(1) == batch.y).float().mean()))
 

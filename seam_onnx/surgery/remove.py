@@ -1,6 +1,6 @@
 """Carrying out a plan: slice initializers, rewrite shape constants, fold constants, drop what nothing reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -24,8 +24,7 @@ def remove_channels(model: Model, plan: PrunePlan) -> Model:
     for (name, index), entries in plan.operands.items():
         rewrite_operand(graph, nodes[name], index, entries, model.shapes.known)
     for (name, attribute), number in plan.attributes.items():
-        kind = {int: ir.AttrInt64, float: ir.AttrFloat32, list: ir.AttrInt64s}[type(number)]
-        nodes[name].attributes[attribute] = kind(attribute, number)  # type: ignore[arg-type]
+        nodes[name].attributes[attribute] = attribute_of(attribute, number)
     for (name, index), array in plan.contents.items():
         nodes[name].replace_input_with(index, new_initializer(graph, f"{name}.{index}", array))
     reroute(graph, plan.reroutes)
@@ -36,6 +35,13 @@ def remove_channels(model: Model, plan: PrunePlan) -> Model:
     drop_identities(graph, {**model.shapes.dims, **plan.dims})
     tidy(proto, plan)
     return model.edited(proto)
+
+
+def attribute_of(name: str, number: int | float | list[int]) -> ir.Attr:
+    """An attribute of the type that fits."""
+    if isinstance(number, list):
+        return ir.AttrInt64s(name, number)
+    return ir.AttrInt64(name, number) if isinstance(number, int) else ir.AttrFloat32(name, number)
 
 
 def gather(graph: ir.Graph, gathers: Mapping[tuple[str, int], Indices]) -> None:
@@ -78,7 +84,7 @@ def rewrite_operand(
 ) -> None:
     """Give a node its own copy of an integer operand with some entries changed; 0 and -1 keep their meaning.
 
-    A shape that is computed at run time keeps its computation, and the changed entries are scaled. An operand that
+    A shape that is computed at run time keeps its computation, and the changed entries are put over it. An operand that
     was left out (the sizes of a Split) takes the place of the attribute `num_outputs`.
     """
     value = node.inputs[index] if index < len(node.inputs) else None
@@ -107,24 +113,16 @@ def rewritten(node: ir.Node, array: Array, entries: Mapping[int, int]) -> Array:
 
 
 def put_over(graph: ir.Graph, node: ir.Node, index: int, value: ir.Value, known: Array, entries: Mapping[int, int]) -> None:
-    """Insert `computed * new / old + rest` in front of the operand: an entry may hold the batch as a factor.
-
-    Entries that are no sizes (0, -1, "to the end") cannot be scaled, they are replaced.
-    """
-    scaled = {k: size for k, size in entries.items() if 0 < known[k] < 1 << 31}
-    factors = {
-        "Mul": [scaled.get(k, int(k not in entries)) for k in range(len(known))],
-        "Div": [int(known[k]) if k in scaled else 1 for k in range(len(known))],
-        "Add": [entries[k] if k in entries and k not in scaled else 0 for k in range(len(known))],
-    }
-    for op_type, numbers in factors.items():
-        if any(n != (op_type != "Add") for n in numbers):
-            name = f"{node.name}.{index}.{op_type.lower()}"
-            constant = new_initializer(graph, name, np.array(numbers, np.int64))
-            step = ir.node(op_type, [value, constant], name=free_name(graph, name))
-            step.outputs[0].name = free_name(graph, f"{name}.sizes")
-            graph.insert_before(node, step)
-            value = step.outputs[0]
+    """Insert `computed * others + new` in front of the operand (Where only exists since opset 9)."""
+    new = {k: size for k, size in entries.items() if node.op_type != "Reshape" or known[k] > 0}
+    steps = {"Mul": [int(k not in new) for k in range(len(known))], "Add": [new.get(k, 0) for k in range(len(known))]}
+    for op_type, numbers in steps.items() if new else ():
+        name = f"{node.name}.{index}.{op_type.lower()}"
+        constant = new_initializer(graph, name, np.array(numbers, np.int64))
+        step = ir.node(op_type, [value, constant], name=free_name(graph, name))
+        step.outputs[0].name = free_name(graph, f"{name}.sizes")
+        graph.insert_before(node, step)
+        value = step.outputs[0]
     node.replace_input_with(index, value)
 
 

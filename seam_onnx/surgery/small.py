@@ -150,8 +150,7 @@ class Small(Walk):
 
     def survivors(self, value: ir.Value, axis: int) -> Array:
         labels = self.original(value)
-        alive: Array = self.alive[np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)].any(1)
-        return alive
+        return np.asarray(self.alive[np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)].any(1))
 
     def operand(self, node: ir.Node, index: int, entries: Mapping[int, int]) -> None:
         if entries:
@@ -169,7 +168,7 @@ def match(arriving: Labels, before: Labels, where: str) -> Indices:
     places = starts + rank
     if len(arriving) and (places.max() >= len(order) or (before[order[places]] != arriving).any()):
         raise ModelError(f"node {where!r}", "a channel arrives that its weight does not know", "please report this model")
-    return order[places]
+    return np.asarray(order[places], np.int64)
 
 
 def occurrence(labels: Labels) -> Indices:
