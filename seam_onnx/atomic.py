@@ -44,8 +44,10 @@ def check_writable(path: Path, *, overwrite: bool = False) -> None:
     """Make the parent folder and refuse early what could not be written later."""
     try:
         folder, exists = path.is_dir(), path.exists()
-    except (OSError, ValueError) as error:
-        raise PathError(path, f"cannot be written ({error})", "give another file name") from error
+    except OSError as error:
+        raise PathError(path, f"cannot be written ({error.strerror})", "give another file name") from error
+    if "\0" in str(path):
+        raise PathError(path.name.replace("\0", "?"), "is no file name", "give another file name")
     if folder:
         raise PathError(path, "is a folder", "give a file name")
     if exists and not overwrite:

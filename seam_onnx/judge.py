@@ -32,7 +32,13 @@ class Judge:
     """Holds the original's session and the data; everything it says is by onnxruntime."""
 
     def __init__(
-        self, model: Model, task: Task, preprocess: Preprocess, provider: Provider, threads: int, observer: Observer
+        self,
+        model: Model,
+        task: Task,
+        preprocess: Preprocess,
+        provider: Provider,
+        threads: int,
+        observer: Observer,
     ) -> None:
         self.model, self.task, self.preprocess, self.observer = model, task, preprocess, observer
         self.provider: Provider = provider

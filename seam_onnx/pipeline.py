@@ -140,7 +140,14 @@ def pose(request: Request, model: Model, observer: Observer) -> tuple[Problem, P
     task = make_task(chosen, splits, request.recipe.seed)
     samples = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
     problem = Problem(
-        str(request.model), model.sha256, chosen.outputs, chosen.indices, count, samples, preprocess.describe(), task.notes
+        str(request.model),
+        model.sha256,
+        chosen.outputs,
+        chosen.indices,
+        count,
+        samples,
+        preprocess.describe(),
+        task.notes,
     )
     return problem, preprocess, task
 
@@ -153,10 +160,14 @@ def beside(data: Path, name: str) -> Path | None:
 
 def choose_device(name: str) -> torch.device:
     """'auto' is CUDA where torch finds it."""
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
+    return torch.device(
+        "cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name
+    )
 
 
-def find_channels(request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer) -> Outcome:
+def find_channels(
+    request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer
+) -> Outcome:
     """The default: cut the head, then remove channels until the target is met."""
     target: Target = parse_target(request.target)
     base = cut_head(model, task.wanted.indices, rest=task.wanted.rest)
@@ -167,7 +178,9 @@ def find_channels(request: Request, model: Model, task: Task, views: Views, judg
     return Outcome(found.model, request.recover, request.recipe, found.curve[-1].kept, found.curve)
 
 
-def find_weights(request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer) -> Outcome:
+def find_weights(
+    request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer
+) -> Outcome:
     """SeaM: masks on single weights behind which a new head stands; then whatever became removable goes."""
     headed = add_seam_head(model, len(task.wanted.outputs), request.seam.seed)
     found = search_weights(headed, views, request.seam, judge.original_on_val(), observer=observer)

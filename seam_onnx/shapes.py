@@ -57,6 +57,8 @@ def infer_shapes(proto: ir.Model, sizes: Mapping[str, int]) -> Shapes:
 
 def input_shape(value: ir.Value, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The input's dims: fixed, given by name, or 1 for a dynamic first axis."""
+    if isinstance(value.type, ir.SequenceType | ir.OptionalType):
+        raise ShapeError(f"input {value.name!r}", "is no tensor", "export the model with tensors as inputs")
     if value.shape is None:
         raise ShapeError(f"input {value.name!r}", "has no shape", "export the model with input shapes")
     dims = []

@@ -54,7 +54,9 @@ def relabelled(part: Dataset, wanted: Wanted, name: str) -> tuple[Dataset, NDArr
     counts = np.bincount(labels[inside], minlength=len(wanted.outputs))
     if len(empty := np.flatnonzero(counts == 0)):
         raise DataError(
-            f"label {wanted.outputs[empty[0]]!r}", f"has no sample in the {name} split", "give data that shows every wanted label"
+            f"label {wanted.outputs[empty[0]]!r}",
+            f"has no sample in the {name} split",
+            "give data that shows every wanted label",
         )
     if inside.all():
         return Dataset(part.x, labels, part.names), part.y

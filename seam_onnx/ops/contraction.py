@@ -42,7 +42,7 @@ def couple_conv(walk: Walk, node: ir.Node) -> None:
     x, weight, y = node.inputs[0], node.inputs[1], node.outputs[0]
     assert x is not None
     assert weight is not None
-    if any(n > 1 for n in walk.extent(x)[2:]):
+    if walk.extent(x)[1] == 1 and any(n > 1 for n in walk.extent(x)[2:]):
         over_channels(walk, node, x)
         return
     group = node.attributes.get_int("group", 1) or 1

@@ -25,13 +25,13 @@ def padded(shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
 
 def couple_elementwise(walk: Walk, node: ir.Node, role: Role = "carry") -> None:
     """Tie the operands that extend, pin the broadcast ones, bind the constants."""
-    dims = walk.dims(node.outputs[0])
-    base = none(len(dims))
+    dims = walk.original_dims(node.outputs[0])
+    base, extent = none(len(dims)), (1,) * len(dims)
     data = [value for value in node.inputs if value is not None and not walk.constant(value)]
     for value in data:
-        base = join(walk, node, base, value, dims)
+        base, extent = join(walk, node, base, extent, value)
     for value in data:
-        hold(walk, node, base, value)
+        hold(walk, node, base, extent, value)
     walk.set(node.outputs[0], base)
     for operand in node.inputs:
         if operand is not None and walk.constant(operand):
@@ -40,32 +40,38 @@ def couple_elementwise(walk: Walk, node: ir.Node, role: Role = "carry") -> None:
         walk.set(extra, base)
 
 
-def join(walk: Walk, node: ir.Node, base: Labels, value: ir.Value, dims: tuple[int, ...]) -> Labels:
-    """Labels of the output after one more operand; one without channels is left to `hold`."""
-    labels = walk.labels(value).reshape(padded(walk.labels(value).shape, len(dims)))
+def join(
+    walk: Walk, node: ir.Node, base: Labels, extent: tuple[int, ...], value: ir.Value
+) -> tuple[Labels, tuple[int, ...]]:
+    """Labels of the output, and their extent in the original world, after one more operand.
+
+    What extends is asked of the original world: with one channel left, everything looks broadcast.
+    """
+    labels, rank = walk.labels(value), len(extent)
+    labels = labels.reshape(padded(labels.shape, rank))
     if not labels.any():
-        return base
-    shape = padded(walk.dims(value), len(dims))
-    wide = max(walk.extent(value), default=1) > 1 or shape == dims
-    if not base.any():
-        if wide and all(shape[k] == dims[k] for k in range(len(dims)) if labels.shape[k] > 1):
-            return labels
-        walk.pin(node, labels, "one channel is broadcast over many")
-        return base
-    if wide and all(shape[k] == dims[k] for k in range(len(dims)) if base.shape[k] > 1):
+        return base, extent  # left to `hold`
+    dims, shape = walk.original_dims(node.outputs[0]), padded(walk.original_dims(value), rank)
+    own = padded(walk.extent(value), rank)
+    if (max(own) > 1 or shape == dims) and all(shape[k] == dims[k] for k in range(rank) if extent[k] > 1):
+        if not base.any():
+            return labels, own
         common = np.broadcast_shapes(base.shape, labels.shape)
         walk.tie(np.broadcast_to(base, common), np.broadcast_to(labels, common))
-        return base if base.shape == common else np.broadcast_to(base, common)
-    if labels.size > 1 and base.size == 1:
-        base, labels = labels, base
+        return np.broadcast_to(base, common), np.broadcast_shapes(extent, own)
+    if not base.any():
+        walk.pin(node, labels, "one channel is broadcast over many")
+        return base, extent
+    if max(own) > max(extent) == 1:
+        base, extent, labels = labels, own, base
     walk.pin(node, labels, "its channels are broadcast over those of another operand")
-    return base
+    return base, extent
 
 
-def hold(walk: Walk, node: ir.Node, base: Labels, value: ir.Value) -> None:
+def hold(walk: Walk, node: ir.Node, base: Labels, extent: tuple[int, ...], value: ir.Value) -> None:
     """Data without channels that extends where the others have some holds them: it cannot shrink with them."""
-    shape = padded(walk.dims(value), base.ndim)
-    if not walk.labels(value).any() and any(shape[k] > 1 and base.shape[k] > 1 for k in range(base.ndim)):
+    shape = padded(walk.original_dims(value), len(extent))
+    if not walk.labels(value).any() and any(shape[k] > 1 and extent[k] > 1 for k in range(len(extent))):
         walk.pin(node, base, "meets data without channels of its own")
 
 

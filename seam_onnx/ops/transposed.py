@@ -23,7 +23,7 @@ def couple_transposed(walk: Walk, node: ir.Node) -> None:
     x, weight, y = node.inputs[0], node.inputs[1], node.outputs[0]
     assert x is not None
     assert weight is not None
-    if any(n > 1 for n in walk.extent(x)[2:]):
+    if walk.extent(x)[1] == 1 and any(n > 1 for n in walk.extent(x)[2:]):
         walk.pin(node, walk.labels(x), "slides over channels")
         walk.set(y, none(len(walk.dims(y))))
         return

@@ -24,7 +24,7 @@ class Recipe:
 
     epochs: float = 30
     """Passes over the training data, search and recovery together."""
-    least: int = 1000
+    least: int = 600
     """Steps at least, however few samples there are."""
     batch: int = 64
     """Samples a step."""
@@ -70,7 +70,9 @@ class Trainer:
         self, module: Lowered, recipe: Recipe, clock: "Clock", trained: Iterable[nn.Parameter] | None = None
     ) -> None:
         self.module, self.recipe, self.clock = module, recipe, clock
-        self.parameters = [p for p in (module.parameters() if trained is None else trained) if p.requires_grad]
+        self.parameters = [
+            p for p in (module.parameters() if trained is None else trained) if p.requires_grad
+        ]
         self.optimizer = torch.optim.SGD(
             self.parameters, lr=recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay
         )
@@ -115,4 +117,9 @@ class Clock:
     def rate(self) -> float:
         """Learning rate now."""
         share = min(1.0, self.done / max(1, self.total))
-        return self.peak * min(1.0, (share + 1e-3) / 0.03) * 0.5 * (1 + math.cos(math.pi * max(0.0, share - 0.03) / 0.97))
+        return (
+            self.peak
+            * min(1.0, (share + 1e-3) / 0.03)
+            * 0.5
+            * (1 + math.cos(math.pi * max(0.0, share - 0.03) / 0.97))
+        )

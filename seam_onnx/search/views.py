@@ -45,7 +45,13 @@ class Views:
     """
 
     def __init__(
-        self, task: Task, preprocess: Preprocess, teacher: Callable[[Tensor], Tensor], device: torch.device, seed: int, most: int
+        self,
+        task: Task,
+        preprocess: Preprocess,
+        teacher: Callable[[Tensor], Tensor],
+        device: torch.device,
+        seed: int,
+        most: int,
     ) -> None:
         self.task, self.preprocess, self.teacher, self.device = task, preprocess, teacher, device
         self.rng = np.random.default_rng(seed)
@@ -74,7 +80,9 @@ class Views:
         """View number `index`, made when first asked for."""
         while len(self.made) <= index:
             chosen = draw(self.task.train.y, self.task.wanted, self.rng)
-            x = augmented(torch.from_numpy(self.task.train.x[chosen]), self.preprocess, self.generator).to(self.device)
+            x = augmented(torch.from_numpy(self.task.train.x[chosen]), self.preprocess, self.generator).to(
+                self.device
+            )
             y = torch.from_numpy(self.task.train.y[chosen]).to(self.device)
             answers = [self.teacher(normalised(part, self.preprocess)) for part in x.split(256)]
             self.made.append((x, y, torch.cat(answers)))

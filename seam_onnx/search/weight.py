@@ -78,7 +78,9 @@ def mask_elements(model: Model) -> dict[str, int]:
     found: dict[str, int] = {}
     for node in model.graph:
         if node.op_type in ("Conv", "Gemm", "MatMul"):
-            values = node.inputs[1:] if node.op_type != "Conv" or before_batch_norm(node) else node.inputs[1:2]
+            values = (
+                node.inputs[1:] if node.op_type != "Conv" or before_batch_norm(node) else node.inputs[1:2]
+            )
             for value in values:
                 if value is not None and value.const_value is not None and value.name not in SEAM_HEAD:
                     found[str(value.name)] = value.const_value.size
@@ -146,7 +148,10 @@ class WeightSearch:
         self.total = sum(m.numel() for m in self.masks.values())
         head = [self.module.weights[n] for n in SEAM_HEAD]
         self.head_only = torch.optim.Adam(head, lr=recipe.head_rate)
-        groups = [{"params": list(self.masks.values()), "lr": recipe.mask_rate}, {"params": head, "lr": recipe.head_rate}]
+        groups = [
+            {"params": list(self.masks.values()), "lr": recipe.mask_rate},
+            {"params": head, "lr": recipe.head_rate},
+        ]
         self.joint = torch.optim.Adam(groups)
 
     def weights(self, bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -180,7 +185,9 @@ class WeightSearch:
             for index, batch in enumerate(self.views.batches(self.recipe.batch)):
                 one = self.step(batch.x, batch.y, joint=epoch % 5 != 0)
                 loss, accuracy = loss + one[0] / steps, accuracy + one[1] / steps
-                figures = {"loss": one[0], "accuracy": one[1], "kept": self.ratio()} if index % 10 == 0 else {}
+                figures = (
+                    {"loss": one[0], "accuracy": one[1], "kept": self.ratio()} if index % 10 == 0 else {}
+                )
                 self.observer(Event("search", epoch * steps + index + 1, self.recipe.epochs * steps, figures))
             yield epoch, loss, accuracy
 

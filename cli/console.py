@@ -1,0 +1,56 @@
+"""Where text goes: results to stdout, progress and errors to stderr, no colour where nobody looks."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from seam_onnx.atomic import write_text
+from seam_onnx.progress import Event, Observer, silent
+
+__all__ = ["errors", "out", "progress", "write_json"]
+
+out = Console(markup=False, highlight=False)
+errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Observer]:
+    """An observer that draws one bar a stage; it draws nothing when quiet or where stderr is no terminal."""
+    if quiet or not errors.is_terminal:
+        yield silent
+        return
+    bars: dict[str, TaskID] = {}
+    columns = (
+        TextColumn("{task.description:>9}"),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True) as display:
+
+        def observe(event: Event) -> None:
+            if event.stage not in bars:
+                bars[event.stage] = display.add_task(event.stage, figures="")
+            shown = {"figures": describe(event)} if event.figures else {}
+            display.update(bars[event.stage], completed=event.done, total=event.total or None, **shown)
+
+        yield observe
+
+
+def describe(event: Event) -> str:
+    """The figures of an event, short."""
+    return "  ".join(f"{name} {value:.3f}" for name, value in event.figures.items())
+
+
+def write_json(data: Any, target: str) -> None:
+    """Write to a file, or to stdout for `-`."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    if target == "-":
+        print(text)
+    else:
+        write_text(Path(target), text + "\n")
