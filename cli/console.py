@@ -1,6 +1,8 @@
 """Where text goes: results to stdout, progress and errors to stderr, no colour where nobody looks."""
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,13 @@ from seam_onnx.progress import Event, Observer, silent
 
 __all__ = ["errors", "out", "progress", "write_json"]
 
-out = Console(markup=False, highlight=False)
+NARROWEST = 100
+"""Columns of tables where no terminal says how many there are."""
+
+out = Console(
+    markup=False, highlight=False, soft_wrap=True,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROWEST,
+)  # fmt: skip
 errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -36,8 +44,10 @@ def progress(quiet: bool) -> Iterator[Observer]:
         def observe(event: Event) -> None:
             if event.stage not in bars:
                 bars[event.stage] = display.add_task(event.stage, figures="")
-            shown = {"figures": describe(event)} if event.figures else {}
-            display.update(bars[event.stage], completed=event.done, total=event.total or None, **shown)
+            bar = bars[event.stage]
+            display.update(bar, completed=event.done, total=event.total or None)
+            if event.figures:
+                display.update(bar, figures=describe(event))
 
         yield observe
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from seam_onnx_cli.console import out, write_json
-from seam_onnx_cli.options import sizes
+from .console import out, write_json
+from .options import report_path, sizes
 
 __all__ = ["inspect"]
 
@@ -25,6 +25,7 @@ def inspect(
 
       seam-onnx inspect model.onnx
     """
+    report_path(json, "--json", overwrite=True, others=(model,))
     from seam_onnx.inspection import inspect_model
     from seam_onnx.model import load
 
@@ -36,9 +37,8 @@ def inspect(
     out.print(f"{model}: opset {found.opset}, IR {found.ir_version}, made by {found.producer or 'unknown'}")
     for name, text in (*found.inputs.items(), *found.outputs.items()):
         out.print(f"  {name}: {text}")
-    out.print(
-        f"  labels: {', '.join(found.labels[:10]) + (' ...' if len(found.labels) > 10 else '') or 'no names in the metadata'}"
-    )
+    shown = [*found.labels[:10], *(["..."] if len(found.labels) > 10 else [])]
+    out.print(f"  labels: {', '.join(shown) or 'no names in the metadata'}")
     out.print(f"  {found.params:,.0f} parameters, {found.macs:,.0f} MACs at batch 1, {found.nodes} nodes")
     table = Table("group", "channels", "axes", "MACs if gone", "parameters if gone")
     for group in found.groups:
@@ -49,6 +49,6 @@ def inspect(
             f"{group.macs:,.0f}",
             f"{group.params:,.0f}",
         )
-    out.print(table)
+    out.print(table, soft_wrap=False)
     for blocker in found.blockers:
         out.print(f"pinned: {blocker}")

@@ -1,23 +1,28 @@
 """The `seam-onnx` command."""
 
 import sys
+import traceback
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from seam_onnx.errors import SeamError
-from seam_onnx_cli.compact import compact
-from seam_onnx_cli.console import errors
-from seam_onnx_cli.inspect import inspect
-from seam_onnx_cli.prune import prune
+
+from .bench import bench
+from .compact import compact
+from .console import errors
+from .inspect import inspect
+from .prune import prune
+from .validate import validate
 
 __all__ = ["app", "run"]
 
+UNEXPECTED = 1
+USAGE = 2
 INTERRUPTED = 130
 
 app = typer.Typer(
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -25,6 +30,8 @@ app = typer.Typer(
 app.command()(prune)
 app.command()(inspect)
 app.command()(compact)
+app.command()(validate)
+app.command()(bench)
 
 
 def print_version(wanted: bool) -> None:
@@ -34,8 +41,9 @@ def print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def main(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
     show_version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
@@ -43,22 +51,38 @@ def main(
 ) -> None:
     """Give it an ONNX classifier and the labels you need; get a smaller, faster ONNX file back, with proof.
 
-    Exit codes: 0 done, 2 usage, labels, data or paths, 3 the model, 130 interrupted.
+    Exit codes: 0 done, 2 usage, labels, data or paths, 3 the model, 130 interrupted, 1 a bug of this program.
     """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(USAGE)
 
 
 def run() -> None:
     """Entry point: errors become one line on stderr and an exit code."""
     debug = "--debug" in sys.argv
-    if debug:
-        sys.argv.remove("--debug")
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app()
-    except SeamError as error:
+        code: Any = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Exception as error:
         if debug:
-            raise
-        errors.print(f"error: {error}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+            traceback.print_exc()
+        code, line = explained(error)
+        errors.print(f"error: {line}")
+    if code == INTERRUPTED:
         errors.print("interrupted: nothing was written")
-        sys.exit(INTERRUPTED)
+    sys.exit(code)
+
+
+def explained(error: Exception) -> tuple[int, str]:
+    """The exit code for an error, and its one line."""
+    if isinstance(error, SeamError):
+        return error.exit_code, str(error)
+    if hasattr(error, "format_message"):  # typer's own, whose classes it does not export
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "seam-onnx"
+        return USAGE, " ".join(f"{error.format_message().rstrip('.')}; see {command} --help".split())
+    text = " ".join(str(error).split())[:300]
+    return UNEXPECTED, f"{type(error).__name__}: {text}; this is a bug: report it with what --debug shows"

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from seam_onnx_cli.console import out, progress, write_json
-from seam_onnx_cli.options import floats, pair, sizes
+from .console import out, progress, write_json
+from .options import above_zero, counts, floats, pair, report_path, sizes
 
 __all__ = ["prune"]
 
@@ -59,8 +59,8 @@ def prune(
     width_step: Annotated[int, typer.Option(min=1, help="Widths stay multiples of this.")] = 8,
     mask_rate: Annotated[float, typer.Option(help="SeaM: learning rate of masks.")] = 0.05,
     head_rate: Annotated[float, typer.Option(help="SeaM: learning rate of the new head.")] = 0.1,
-    alpha: Annotated[float, typer.Option(help="SeaM: weight of the kept ratio in the loss.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    alpha: Annotated[float, typer.Option(min=0, help="SeaM: weight of the kept ratio in the loss.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     preprocess: Annotated[
         Path | None, typer.Option(help="preprocess.json or preprocessor_config.json.")
     ] = None,
@@ -94,31 +94,36 @@ def prune(
 
     Examples:
 
-      seam-onnx prune model.onnx --labels cat,dog --data cifar10.npz --mean .485,.456,.406 --std .229,.224,.225 -o cats.onnx
+      seam-onnx prune model.onnx --labels cat,dog --data cifar10.npz --mean .49,.48,.45 --std .25,.24,.26 -o pets.onnx
 
       seam-onnx prune model.onnx --labels 17 --data photos/ --target macs=0.15 -o one.onnx --json report.json
     """
     from seam_onnx.data import PreprocessFlags  # imported late: --help stays fast
     from seam_onnx.pipeline import Request, reengineer
     from seam_onnx.search import Recipe, SeamRecipe
-    from seam_onnx_cli.tables import headline, proof_lines, report_table
+
+    from .tables import headline, proof_lines, report_table
 
     chosen = None if augment is None else tuple(a for a in augment.split(",") if a != "none")
     flags = PreprocessFlags(
         size=pair(size, "--size"), mean=floats(mean, "--mean"), std=floats(std, "--std"), scale=scale, layout=layout,
         channels=channels, augment=chosen,
     )  # fmt: skip
-    recipe = Recipe(epochs=epochs or Recipe.epochs, rate=rate or Recipe.rate, seed=seed)
+    recipe = Recipe(epochs=epochs or Recipe.epochs, rate=above_zero(rate, "--rate") or Recipe.rate, seed=seed)
     seam = SeamRecipe(
-        epochs or SeamRecipe.epochs, mask_rate=mask_rate, head_rate=head_rate, alpha=alpha, seed=seed
-    )
+        epochs=epochs or SeamRecipe.epochs, mask_rate=above_zero(mask_rate, "--mask-rate") or mask_rate,
+        head_rate=above_zero(head_rate, "--head-rate") or head_rate, alpha=alpha, seed=seed,
+    )  # fmt: skip
     request = Request(
         model=model, labels=labels, data=data, output=output, val=val, names=names, other=other, preprocess=preprocess,
         flags=flags, granularity=granularity.value, target=target, recover=recover.value, width_step=width_step,
         recipe=recipe, seam=seam, provider=provider, threads=threads,
-        batches=tuple(int(n) for n in floats(batch, "--batch") or (1,)), device=device, sizes=sizes(shape or ()),
+        batches=counts(batch, "--batch"), device=device, sizes=sizes(shape or ()),
         overwrite=force, command=shlex.join(["seam-onnx", *sys.argv[1:]]),
     )  # fmt: skip
+    report_path(
+        json, "--json", overwrite=force, others=(model, data, output, val, names, preprocess)
+    )
     with progress(quiet) as observer:
         report = reengineer(request, observer)
     if json is not None:
@@ -127,7 +132,7 @@ def prune(
         if json != "-":
             out.print(headline(report))
         return
-    out.print(report_table(report))
+    out.print(report_table(report), soft_wrap=False)
     for line in proof_lines(report):
         out.print(line)
     out.print(headline(report))

@@ -1,17 +1,22 @@
 """Tables for people."""
 
-from rich.table import Table
+from rich.box import SIMPLE_HEAD
+from rich.table import Column, Table
 
-from seam_onnx.report import Report
-from seam_onnx.validate import Accuracy
+from seam_onnx.report import Accuracies, Report
+from seam_onnx.validate import Accuracy, Comparison, Interval, Latency
 
 __all__ = ["headline", "proof_lines", "report_table"]
 
 
 def percent(accuracy: Accuracy) -> str:
-    """Accuracy with its count and 95 % Wilson interval."""
-    low, high = accuracy.interval.low, accuracy.interval.high
-    return f"{accuracy.value:.2%} ({accuracy.correct}/{accuracy.total}; {low:.1%} to {high:.1%})"
+    """Accuracy with its count."""
+    return f"{accuracy.value:.2%} ({accuracy.correct}/{accuracy.total})"
+
+
+def between(interval: Interval) -> str:
+    """A 95 % interval of shares."""
+    return f"{interval.low:.1%} to {interval.high:.1%}"
 
 
 def quantity(number: float) -> str:
@@ -23,49 +28,67 @@ def quantity(number: float) -> str:
 
 
 def report_table(report: Report) -> Table:
-    """Before and after."""
-    table = Table(title=f"{report.problem.model} → {report.output}", title_justify="left")
-    table.add_column("")
-    table.add_column("original")
-    table.add_column("pruned")
-    table.add_column("ratio", justify="right")
-    test, before, after = report.proof.test, report.before, report.after
-    table.add_row("accuracy, free", percent(test.original), "")
-    table.add_row("accuracy, wanted labels", percent(test.restricted), percent(test.pruned))
+    """Before and after; at most 90 columns wide."""
+    table = Table("", "original", "pruned", Column("change", justify="right"), box=SIMPLE_HEAD)
+    add_accuracy(table, report.proof.test)
+    before, after = report.before, report.after
     for name, a, b in (("parameters", before.params, after.params), ("MACs", before.macs, after.macs)):
         table.add_row(name, quantity(a), quantity(b), f"{b / a:.1%}")
-    table.add_row(
-        "file",
-        f"{before.file_bytes / 1024:.0f} KiB",
-        f"{after.file_bytes / 1024:.0f} KiB",
-        f"{after.file_bytes / before.file_bytes:.1%}",
-    )
+    old, new = before.file_bytes, after.file_bytes
+    table.add_row("file", f"{old / 1024:.0f} KiB", f"{new / 1024:.0f} KiB", f"{new / old:.1%}")
     for comparison in report.proof.latency.comparisons:
-        a, b = (report.proof.latency.timing(m, comparison.batch) for m in ("original", "pruned"))
-        label = f"latency, batch {comparison.batch} (p50 / p95)"
-        interval = f"{comparison.interval.low:.1%} to {comparison.interval.high:.1%}"
-        shown = f"{comparison.ratio:.1%} ({interval}): {comparison.verdict}"
-        table.add_row(label, f"{a.p50:.3f} / {a.p95:.3f} ms", f"{b.p50:.3f} / {b.p95:.3f} ms", shown)
+        add_latency(table, report.proof.latency, comparison)
     return table
+
+
+def add_accuracy(table: Table, test: Accuracies) -> None:
+    """Test accuracies: the original's free answer, and both models on the wanted labels."""
+    change = f"{(test.pruned.value - test.restricted.value) * 100:+.2f} points"
+    table.add_row("accuracy, free answer", percent(test.original), "", "")
+    table.add_row("accuracy, wanted labels", percent(test.restricted), percent(test.pruned), change)
+    table.add_row("  95 % interval", between(test.restricted.interval), between(test.pruned.interval), "")
+
+
+def add_latency(table: Table, latency: Latency, comparison: Comparison) -> None:
+    """One batch size."""
+    old, new = (latency.timing(model, comparison.batch) for model in ("original", "pruned"))
+    name = f"latency, batch {comparison.batch}, p50"
+    table.add_row(name, f"{old.p50:.3f} ms", f"{new.p50:.3f} ms", f"{comparison.ratio:.1%}")
+    table.add_row("  p95", f"{old.p95:.3f} ms", f"{new.p95:.3f} ms", "")
+    table.add_row("  95 % interval of p50's change", "", "", f"{between(comparison.interval)}, {comparison.verdict}")
 
 
 def proof_lines(report: Report) -> list[str]:
     """What stands behind the table, one line each."""
-    proof, problem, search = report.proof, report.problem, report.search
-    worst = max((p.relative for p in proof.surgery), default=0.0)
-    timing = proof.latency.timings[0]
-    lines = [
-        f"labels: {', '.join(problem.labels)}; data: {problem.samples['train']} train, {problem.samples['val']} validation, "
-        f"{problem.samples['test']} test; input: {problem.preprocess}",
-        f"search: {search.granularity}, {search.target or 'SeaM'}, recover {search.recover}, {search.seconds:.0f} s on {search.device}, "
-        f"seed {search.recipe['seed']}; kept {search.kept:.1%}",
+    notes = (*report.problem.notes, *report.proof.latency.notes)
+    return [*what_was_done(report), *what_was_checked(report), *(f"note: {note}" for note in notes)]
+
+
+def what_was_done(report: Report) -> list[str]:
+    """Data and search."""
+    problem, search = report.problem, report.search
+    samples = problem.samples
+    return [
+        f"labels: {', '.join(problem.labels)} of {problem.model}",
+        f"data: {samples['train']} train, {samples['val']} validation, {samples['test']} test; {problem.preprocess}",
+        f"search: {search.granularity}, {search.target or 'SeaM'}, recover {search.recover}, "
+        f"seed {search.recipe['seed']}, {search.seconds:.0f} s on {search.device}; kept {search.kept:.1%}",
+    ]
+
+
+def what_was_checked(report: Report) -> list[str]:
+    """Parity, the test of the difference, and how time was taken."""
+    proof = report.proof
+    worst = max((parity.relative for parity in proof.surgery), default=0.0)
+    timing, difference = proof.latency.timings[0], proof.difference
+    return [
         f"parity: {len(proof.surgery)} removals, pruned against masked at most {worst:.1e} of the outputs' range; "
         f"torch against onnxruntime {proof.lowering.relative:.1e}",
-        f"test: pruned against restricted original, McNemar p = {proof.difference.p:.3f} "
-        f"({proof.difference.b} only pruned right, {proof.difference.c} only the original); validation accuracy {proof.val.pruned.value:.2%}",
-        f"latency: onnxruntime {report.environment.get('onnxruntime', '')}, {timing.provider}, {timing.threads} thread, interleaved runs",
+        f"test: pruned against restricted original, McNemar p = {difference.p:.3f} ({difference.b} only pruned right, "
+        f"{difference.c} only the original); validation accuracy {proof.val.pruned.value:.2%}",
+        f"latency: onnxruntime {report.environment.get('onnxruntime', '')}, {timing.provider}, "
+        f"{timing.threads} thread{'' if timing.threads == 1 else 's'}, interleaved runs",
     ]
-    return lines + [f"note: {note}" for note in (*problem.notes, *proof.latency.notes)]
 
 
 def headline(report: Report) -> str:

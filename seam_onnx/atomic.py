@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seam_onnx.errors import PathError
@@ -23,7 +23,9 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         PathError: the folder cannot be made or written, or `path` exists and `overwrite` is False.
     """
     check_writable(path, overwrite=overwrite)
+    missing = [p for p in path.absolute().parents if not p.exists()]
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".writing.", dir=path.parent))
     except OSError as error:
         raise PathError(path.parent, f"cannot be written ({error.strerror or error})", "choose another folder") from error
@@ -38,10 +40,13 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise PathError(path, f"cannot be written ({error.strerror or error})", "check space and permissions") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        for parent in missing:  # made here: goes again where nothing was put there
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def check_writable(path: Path, *, overwrite: bool = False) -> None:
-    """Make the parent folder and refuse early what could not be written later."""
+    """Refuse early what could not be written later. Makes nothing."""
     try:
         folder, exists = path.is_dir(), path.exists()
     except OSError as error:
@@ -52,12 +57,11 @@ def check_writable(path: Path, *, overwrite: bool = False) -> None:
         raise PathError(path, "is a folder", "give a file name")
     if exists and not overwrite:
         raise PathError(path, "exists already", "give another name, or --force to replace it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PathError(path.parent, f"cannot be made ({error.strerror})", "choose another folder") from error
-    if not os.access(path.parent, os.W_OK):
-        raise PathError(path.parent, "is not writable", "choose another folder")
+    parent = next(p for p in path.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise PathError(parent, "is no folder", "choose another folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PathError(parent, "is not writable", "choose another folder")
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:

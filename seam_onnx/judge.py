@@ -11,10 +11,21 @@ from seam_onnx.errors import DataError, ModelError
 from seam_onnx.model import Model, save, serialized
 from seam_onnx.progress import Event, Observer
 from seam_onnx.report import Accuracies, Proof
+from seam_onnx.surgery.head import scores_of
 from seam_onnx.task import Task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import (
-    Parity, Provider, Session, accuracy, answers, are_probabilities, assert_parity, compare, mcnemar, measure, open_session,
+    Parity,
+    Provider,
+    Session,
+    accuracy,
+    answers,
+    are_probabilities,
+    assert_parity,
+    compare,
+    mcnemar,
+    measure,
+    open_session,
 )  # fmt: skip
 
 __all__ = ["Judge"]
@@ -43,6 +54,7 @@ class Judge:
         self.model, self.task, self.preprocess, self.observer = model, task, preprocess, observer
         self.provider: Provider = provider
         self.threads = threads
+        self.output = str(scores_of(model).name)
         self.session = self.opened(model)
         self.surgery: list[Parity] = []
         self.lowering: Parity | None = None
@@ -62,9 +74,13 @@ class Judge:
 
     def scores(self, session: Session, data: Dataset, batch: int = 64) -> Scores:
         """Scores (N, outputs) of a model on a split."""
-        parts = [session.run(self.samples_at(data, k, batch))[0] for k in range(0, len(data), batch)]
-        stacked = np.concatenate(parts).astype(np.float32)
-        return stacked.reshape(len(stacked), -1)
+        parts = [self.answer(session, self.samples_at(data, k, batch)) for k in range(0, len(data), batch)]
+        return np.concatenate(parts)
+
+    def answer(self, session: Session, x: Scores) -> Scores:
+        """Scores (N, outputs) of samples (N, ...), from the output that holds the classes."""
+        scores: Scores = session.run(x)[session.output_names.index(self.output)].astype(np.float32)
+        return scores.reshape(len(scores), -1)
 
     def samples_at(self, data: Dataset, start: int, count: int) -> Scores:
         """Normalised samples from `start` on."""
@@ -103,11 +119,11 @@ class Judge:
     def check_lowering(self, teacher: Teacher) -> None:
         """Compare the torch module with onnxruntime on real input."""
         probe = self.samples(self.task.val, PROBE)
-        expected = self.session.run(probe)[0].astype(np.float32).reshape(len(probe), -1)
-        found = teacher.scores(probe)
+        expected, found = self.answer(self.session, probe), teacher.scores(probe)
         if are_probabilities(expected):
-            found = np.exp(found - found.max(1, keepdims=True))
-            found /= found.sum(1, keepdims=True)
+            found = np.exp(log_softmax(found))
+        elif are_probabilities(np.exp(np.minimum(expected, 0.0))) and expected.max() <= 0:
+            found = log_softmax(found)
         self.lowering = compare([expected], [found])
         assert_parity(self.lowering, LOWERING_LIMIT, "the model in torch against onnxruntime")
 
@@ -140,3 +156,10 @@ class Judge:
         val = self.accuracies(self.task.val, self.val, self.scores(session, self.task.val))
         test = self.accuracies(self.task.test, original, pruned)
         return Proof(tuple(self.surgery), self.lowering, val, test, mcnemar(*right), latency)
+
+
+def log_softmax(scores: Scores) -> Scores:
+    """Logarithms (N, outputs) of the probabilities that logits stand for."""
+    shifted: Scores = scores - scores.max(1, keepdims=True)
+    result: Scores = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return result

@@ -5,7 +5,7 @@ transposed, nothing is baked in. An op without a lowering of ours goes through o
 opset, inside the same graph; what neither knows is refused by name.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,12 +87,12 @@ class Lowered(nn.Module):
                 module.kept = masks.kept.get(str(module.node.name))
 
 
-def lower(model: Model, output: str | None = None) -> Lowered:
+def lower(model: Model, *outputs: str) -> Lowered:
     """Translate a model.
 
     Args:
         model: with one data input.
-        output: name of the value to compute, by default the first graph output.
+        outputs: names of the values to compute, by default the first graph output; of several the module gives a tuple.
 
     Returns:
         a module in evaluation mode; parameters are float32 and require gradients.
@@ -100,17 +100,18 @@ def lower(model: Model, output: str | None = None) -> Lowered:
     Raises:
         UnsupportedOpError: an op that neither this project nor onnx2torch can run, with op, opset and node.
     """
-    output = output or str(model.graph.outputs[0].name)
+    outputs = outputs or (str(model.graph.outputs[0].name),)
     build = Builder(model)
-    for node in needed_nodes(model, output):
+    for node in needed_nodes(model, outputs):
         build.visit(node)
-    build.graph.output(build.edges[output])
+    edges = tuple(build.edges[name] for name in outputs)
+    build.graph.output(edges if len(edges) > 1 else edges[0])
     return Lowered(fx.GraphModule(build.root, build.graph), build.names).eval()
 
 
-def needed_nodes(model: Model, output: str) -> list[ir.Node]:
-    """The nodes that a value depends on, in graph order."""
-    wanted = {output}
+def needed_nodes(model: Model, outputs: Sequence[str]) -> list[ir.Node]:
+    """The nodes that some values depend on, in graph order."""
+    wanted = set(outputs)
     chosen = []
     for node in reversed(model.graph):
         if any(value.name in wanted for value in node.outputs):

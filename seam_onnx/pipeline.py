@@ -6,27 +6,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
+import onnx_ir as ir
 import torch
 
-from seam_onnx.atomic import check_writable
+from seam_onnx.atomic import check_writable, writing
 from seam_onnx.channels import analyze
 from seam_onnx.data import Preprocess, PreprocessFlags, load_splits, resolve
+from seam_onnx.errors import UsageError
 from seam_onnx.judge import Judge
-from seam_onnx.labels import Wanted, names_from_metadata, read_names, wanted
-from seam_onnx.model import Model, check_finite, load, save
-from seam_onnx.masks import MaskSet
+from seam_onnx.labels import names_from_metadata, read_names, wanted
+from seam_onnx.model import Model, check_finite, load, refuse_source, save
 from seam_onnx.progress import Event, Observer, silent
 from seam_onnx.provenance import stamped
 from seam_onnx.report import SCHEMA_VERSION, Problem, Report, Search, Size
 from seam_onnx.search import (
-    Point, Recipe, SeamRecipe, Target, Views, parse_target, search_channels, search_weights,
+    Point,
+    Recipe,
+    SeamRecipe,
+    Target,
+    Views,
+    parse_target,
+    search_channels,
+    search_weights,
 )  # fmt: skip
 from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels
 from seam_onnx.surgery.logits import add_seam_head, logits_of
 from seam_onnx.task import Task, make_task
 from seam_onnx.teacher import Teacher
-from seam_onnx.validate import environment
+from seam_onnx.validate import Provider, environment
 
 __all__ = ["Request", "reengineer"]
 
@@ -98,13 +107,14 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     Raises:
         SeamError: anything that `seam_onnx.errors` lists; nothing has been written then.
     """
-    check_writable(request.output, overwrite=request.overwrite)
+    check_request(request)
     model = load(request.model, request.sizes)
     check_finite(model)
-    problem, preprocess, task = pose(request, model, observer)
-    judge = Judge(model, task, preprocess, request.provider, request.threads, observer)
-    judge.check_sanity()
+    check_output(request, model)
     device = choose_device(request.device)
+    problem, preprocess, task = pose(request, model, observer)
+    judge = Judge(model, task, preprocess, cast(Provider, request.provider), request.threads, observer)
+    judge.check_sanity()
     teacher = Teacher(model, task.wanted, device)
     judge.check_lowering(teacher)
     views = Views(task, preprocess, teacher, device, request.recipe.seed, request.recipe.views)
@@ -113,17 +123,38 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     outcome = find(request, model, task, views, judge, observer)
     seconds = time.perf_counter() - started
     pruned = stamped(outcome.pruned, model, task.wanted)
-    save(pruned, request.output, overwrite=request.overwrite)
-    proof = judge.prove(request.output, request.batches)
-    channels = analyze(model)
     target = request.target if request.granularity == "channel" else ""
     recipe = dataclasses.asdict(outcome.recipe)
-    return Report(
-        SCHEMA_VERSION, version("seam-onnx"), request.command, problem,
-        Search(request.granularity, target, outcome.recover, recipe, outcome.kept, seconds, str(device), outcome.curve),
-        size_of(model, request.model), size_of(pruned, request.output), proof,
-        widths(model, pruned), tuple(str(b) for b in channels.blockers), environment(), str(request.output),
-    )  # fmt: skip
+    search = Search(
+        request.granularity, target, outcome.recover, recipe, outcome.kept, seconds, str(device), outcome.curve
+    )
+    with writing(request.output, overwrite=request.overwrite) as path:  # in place only once it is proved
+        proof = judge.prove(save(pruned, path), request.batches)
+        return Report(
+            SCHEMA_VERSION, version("seam-onnx"), request.command, problem, search,
+            size_of(model, request.model), size_of(pruned, path), proof,
+            widths(model, pruned), tuple(str(b) for b in analyze(model).blockers), environment(), str(request.output),
+        )  # fmt: skip
+
+
+def check_request(request: Request) -> None:
+    """Refuse before any work what can be seen without reading a file. Raises UsageError."""
+    check_writable(request.output, overwrite=request.overwrite)
+    parse_target(request.target)
+    for name, given, known in (
+        ("granularity", request.granularity, ("channel", "weight")),
+        ("recover", request.recover, ("none", "bn", "finetune")),
+    ):
+        if given not in known:
+            raise UsageError(f"{name} {given!r}", "is unknown", f"choose from {', '.join(known)}")
+
+
+def check_output(request: Request, model: Model) -> None:
+    """Refuse to write over anything that is read."""
+    tensors = (v.const_value for v in model.initializers.values())
+    sides = [Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)]
+    given = (request.model, request.data, request.val, request.names, request.preprocess, *sides)
+    refuse_source(request.output, [path for path in given if path is not None and path.exists()])
 
 
 def pose(request: Request, model: Model, observer: Observer) -> tuple[Problem, Preprocess, Task]:
@@ -159,10 +190,14 @@ def beside(data: Path, name: str) -> Path | None:
 
 
 def choose_device(name: str) -> torch.device:
-    """'auto' is CUDA where torch finds it."""
-    return torch.device(
-        "cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name
-    )
+    """'auto' is CUDA where torch finds it. Raises UsageError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = f"torch cannot use it ({str(error).splitlines()[0][:120]})"
+        raise UsageError(f"device {name!r}", why, "choose auto, cpu or cuda") from error
 
 
 def find_channels(

@@ -1,10 +1,11 @@
-"""Roundabout layout made plain.
+"""What exporters compute from shapes at run time, made plain where it is always the same.
 
 torch's default exporter writes the end of some networks as `as_strided`: the tensor is flattened and gathered by indices
-that are computed from the batch size. Where they name every element in order, that is a Reshape.
+that are computed from the batch size. Where they name every element in order, that is a Reshape. The legacy exporter
+computes attention's scale from the shape of the queries: it must not change when these lose channels, so it is frozen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -16,14 +17,30 @@ __all__ = ["straighten"]
 
 
 def straighten(proto: ir.Model) -> None:
-    """Replace such Gathers, in place. Cost: two shape inferences, only where there is a candidate."""
-    candidates = [node for node in proto.graph if flat_gather(node)]
-    names = {str(v.shape[0]) for v in proto.graph.inputs if v.shape is not None and len(v.shape)}
-    if candidates:
-        found = [infer_shapes(proto, {name: batch for name in names}) for batch in (1, 2)]
-        for node in candidates:
-            if (sizes := straight(node, found)) is not None:
+    """Do both, in place. Cost: two shape inferences, only where something is computed from a shape."""
+    if any(node.op_type == "Shape" for node in proto.graph):
+        found = [infer_shapes(proto, sizes) for sizes in two_sizes(proto)]
+        for node in list(proto.graph):
+            if flat_gather(node) and (sizes := straight(node, found)) is not None:
                 reshape(proto.graph, node, sizes)
+        for value, array in frozen(proto, found):
+            value.replace_all_uses_with(new_initializer(proto.graph, f"{value.name}.frozen", array))
+
+
+def two_sizes(proto: ir.Model) -> list[dict[str, int]]:
+    """Two sets of sizes for the symbolic dimensions: a batch of 1 and of 2, anything else 32 and 48 long."""
+    names = {str(dim.value): k for v in proto.graph.inputs for k, dim in enumerate(v.shape or ()) if not isinstance(dim, int)}
+    return [{name: (1 if axis == 0 else 32) for name, axis in names.items()}, {name: (2 if axis == 0 else 48) for name, axis in names.items()}]
+
+
+def frozen(proto: ir.Model, found: Sequence[Shapes]) -> Iterator[tuple[ir.Value, np.ndarray]]:
+    """Numbers (not sizes) computed from shapes that other nodes read, where both sizes give the same."""
+    for node in list(proto.graph):
+        for value in node.outputs:
+            one, two = (shapes.known.get(str(value.name)) for shapes in found)
+            read = any(str(v.name) not in found[0].known for user, _ in value.uses() for v in user.outputs)
+            if read and one is not None and two is not None and one.dtype.kind == "f" and np.array_equal(one, two):
+                yield value, one
 
 
 def flat_gather(node: ir.Node) -> bool:

@@ -24,7 +24,8 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        scores = self.module(x).flatten(1)
+        """Restricted logits (B, outputs) of normalised samples."""
+        scores: Tensor = self.module(x).flatten(1)
         columns = scores[:, self.indices]
         if not self.rest:
             return columns

@@ -12,7 +12,7 @@ from seam_onnx.channels.labels import UnionFind
 from seam_onnx.channels.records import Axis, Binding, Meeting, Mix, Work
 from seam_onnx.errors import SeamError
 from seam_onnx.model import Model
-from seam_onnx.ops import Array, Family, Labels, Role, Walk, find, none
+from seam_onnx.ops import Array, Family, Labels, Role, Walk, compress, find, none
 
 __all__ = ["Trace", "trace"]
 
@@ -75,7 +75,8 @@ class Trace(Walk):
 
     # ---- what the rules say ---------------------------------------------------------------------------------------
     def set(self, value: ir.Value, labels: Labels) -> None:
-        self.values[str(value.name)] = np.asarray(labels, np.int64)
+        """Note labels, without the axes along which all are tied: nothing can go along those."""
+        self.values[str(value.name)] = compress(self.same(np.asarray(labels, np.int64)))
 
     def fresh(self, node: ir.Node, count: int, slot: str = "") -> Labels:
         labels = self.sets.grow(count)

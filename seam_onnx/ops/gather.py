@@ -110,7 +110,7 @@ def gather(torch: Any, node: ir.Node, x: Any, index: Any) -> Any:
     axis = gather_axis(node, x.ndim)
     index = indices(torch, index, x, axis)
     picked = torch.index_select(x, axis, index.reshape(-1))
-    return picked.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return picked.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
 
 
 @op("GatherElements", REFUSED, since=11)

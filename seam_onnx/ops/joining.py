@@ -27,7 +27,7 @@ def couple_concat(walk: Walk, node: ir.Node) -> None:
     beside = {k for v, _ in parts for k, n in enumerate(walk.extent(v)) if k != axis and n > 1}
     shape = [max(part.shape[k] for _, part in parts) for k in range(len(dims))]
     guides = [p.take([0], axis) for v, p in parts if not walk.constant(v) and p.shape[axis]]
-    guide = next((g for g in guides if g.any()), guides[0])
+    guide = next((g for g in guides if g.any()), none(len(dims)))
     pieces = []
     for value, part in parts:
         size = [part.shape[k] if k == axis else shape[k] for k in range(len(dims))]
@@ -86,9 +86,9 @@ def couple_pad(walk: Walk, node: ir.Node) -> None:
     constant_mode = node.attributes.get_string("mode", "constant") == "constant"
     for axis in range(labels.ndim):
         if extent[axis] > 1 and (pads[0][axis] or pads[1][axis]):
-            if not constant_mode:
-                walk.pin(node, labels, "pads channels with copies of channels")
             before, after = walk.fresh(node, pads[0][axis], f"begin{axis}"), walk.fresh(node, pads[1][axis], f"end{axis}")
+            for each in (labels, before, after) if not constant_mode else ():
+                walk.pin(node, each, "pads channels with copies of channels")
             changed |= {order.index(axis): len(before), order.index(axis) + len(order): len(after)}
             view = [-1 if k == axis else 1 for k in range(labels.ndim)]
             labels = expanded(labels, walk.dims(x), axis)
@@ -107,10 +107,10 @@ def zero_pad(constants: Constants, node: ir.Node) -> None:
     assert x is not None
     array, dims = constants.get(x), constants.walk.dims(x)
     pads = padding(constants.walk, node, array.ndim)
-    if pads is None or node.attributes.get_string("mode", "constant") != "constant":
-        return
     fill_value = node.inputs[2] if len(node.inputs) > 2 else None
-    content = constants.walk.array(fill_value) if fill_value is not None else None
+    content = constants.walk.array(fill_value)
+    if pads is None or node.attributes.get_string("mode", "constant") != "constant" or (fill_value and content is None):
+        return
     fill = float(node.attributes.get_float("value", 0.0) or 0.0) if content is None else float(content.reshape(-1)[0])
     for axis in range(array.ndim):
         if pads[0][axis] or pads[1][axis]:

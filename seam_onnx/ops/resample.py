@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from seam_onnx.errors import ShapeError
 from seam_onnx.ops.layout import layout
 from seam_onnx.ops.registry import Constants, Family, op
 from seam_onnx.ops.walk import Array, Walk, compress, none
@@ -90,8 +91,9 @@ def move_tile(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
     x = node.inputs[0]
     assert x is not None
     if repeats is None:
-        return [array * 0 if any(n > 1 for n in walk.extent(x)) else array]
-    return [np.tile(array, [int(r) if walk.extent(x)[k] > 1 else 1 for k, r in enumerate(repeats)])]
+        raise ShapeError(f"node {node.name!r} (Tile)", "its repeats depend on data", "export with fixed repeats")
+    varying = [max(pair) > 1 for pair in zip(walk.extent(x), array.shape, strict=True)]
+    return [np.tile(array, [int(r) if varies else 1 for r, varies in zip(repeats, varying, strict=True)])]
 
 
 RESIZE = Family("pooling", couple_resize, zero_resize, "channels pass")

@@ -16,6 +16,7 @@ from seam_onnx.channels import Channels, analyze
 from seam_onnx.lowering import Lowered, lower, write_back
 from seam_onnx.model import Model
 from seam_onnx.progress import Event, Observer, silent
+from seam_onnx.search.hints import Hints
 from seam_onnx.search.ladders import measure_ladders, silencing
 from seam_onnx.search.normalise import fold, normalise
 from seam_onnx.search.select import Target, select
@@ -76,6 +77,7 @@ class ChannelSearch:
         channels = analyze(base)
         self.whole = target.of(channels.cost(channels.everything()))
         self.batches = self.endless()
+        self.hints = Hints(base)
         self.curve: list[Point] = []
 
     def run(self) -> Found:
@@ -94,7 +96,7 @@ class ChannelSearch:
     def shrink(self, goal: float) -> None:
         """One round: train and score for its share of the epochs, then cut down to `goal`."""
         module, channels = self.trainable(), analyze(self.model)
-        trainer = Trainer(module, self.recipe, self.clock)
+        trainer = Trainer(module, self.recipe, self.clock, self.hints.teacher(self.views.device))
         for _ in range(
             max(1, round(self.clock.total * self.recipe.cut / self.recipe.rounds)) if self.trains else 0
         ):
@@ -113,15 +115,18 @@ class ChannelSearch:
         if alive.all():
             return
         masked = apply_masks(self.model, silencing(self.model, channels, alive))
-        pruned = remove_channels(masked, plan_removal(masked, analyze(masked)))
+        plan = plan_removal(masked, analyze(masked))
+        pruned = remove_channels(masked, plan)
         self.check(masked, pruned)
         self.model = pruned
+        self.hints.follow(plan, pruned)
 
     def train_rest(self) -> None:
         """Use the rest of the schedule on the small network; the best epoch on validation stays."""
         module = self.trainable()
         trained = None if self.recover == "finetune" else affine_only(module)
-        trainer, channels = Trainer(module, self.recipe, self.clock, trained), analyze(self.model)
+        teacher, channels = self.hints.teacher(self.views.device), analyze(self.model)
+        trainer = Trainer(module, self.recipe, self.clock, teacher, trained)
         best, state = -1.0, snapshot(module)
         while self.clock.done < self.clock.total:
             trainer.step(next(self.batches))
@@ -138,7 +143,7 @@ class ChannelSearch:
 
     def trainable(self) -> Lowered:
         """The present network in torch, on the device, normalised and in training mode (evaluation without recovery)."""
-        module = lower(self.model, self.logits).to(self.views.device)
+        module = lower(self.model, self.logits, *self.hints.watched()).to(self.views.device)
         if self.recover == "none":
             return module
         normalise(module, next(self.views.batches(CALIBRATION)).x)

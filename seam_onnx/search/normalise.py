@@ -96,6 +96,7 @@ def normalise(module: Lowered, x: Tensor) -> None:
         module(x)
         for conv in found:
             conv.calibrating = False
+    module.train(module.training)  # what was put in follows what was there
 
 
 def own_weights(call: Any) -> bool:

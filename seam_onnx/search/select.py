@@ -66,20 +66,20 @@ def select(channels: Channels, ladders: Sequence[Ladder], target: Target, goal: 
     """Step down ladders until the target's figure is at most `goal`, or nothing is left to drop.
 
     Greedy: of all steps from where each group stands to any lower rung, take the one with the least change of the logits
-    for each unit of cost saved. A saving only shrinks as other channels go, so a lazy queue gives the same choice as
-    rating every step every time.
+    for each unit of cost saved; what is saved beyond the goal does not count. A saving only shrinks as other channels go,
+    so a lazy queue gives the same choice as rating every step every time.
 
     Returns:
         bool (labels,).
     """
-    return Descent(channels, ladders, target).run(goal)
+    return Descent(channels, ladders, target, goal).run()
 
 
 class Descent:
     """State of the greedy choice."""
 
-    def __init__(self, channels: Channels, ladders: Sequence[Ladder], target: Target) -> None:
-        self.channels, self.ladders, self.target = channels, ladders, target
+    def __init__(self, channels: Channels, ladders: Sequence[Ladder], target: Target, goal: float) -> None:
+        self.channels, self.ladders, self.target, self.goal = channels, ladders, target, goal
         self.alive = channels.everything()
         self.cost = target.of(channels.cost(self.alive))
         self.place = [-1] * len(ladders)
@@ -87,9 +87,9 @@ class Descent:
         for index in range(len(ladders)):
             self.offer(index)
 
-    def run(self, goal: float) -> Alive:
+    def run(self) -> Alive:
         """Take steps until the goal is met."""
-        while self.cost > goal and self.queue:
+        while self.cost > self.goal and self.queue:
             _, index, rung, origin = heapq.heappop(self.queue)
             if origin != self.place[index]:
                 continue
@@ -118,5 +118,5 @@ class Descent:
         ladder, here = self.ladders[index], self.place[index]
         change = max(0.0, ladder.changes[rung] - (ladder.changes[here] if here >= 0 else 0.0))
         rest = self.alive & self.channels.without(self.members(index, rung))
-        saved = self.cost - self.target.of(self.channels.cost(rest))
+        saved = self.cost - max(self.goal, self.target.of(self.channels.cost(rest)))
         return (change + 1e-12) / saved if saved > 0 else float("inf")

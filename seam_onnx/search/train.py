@@ -1,11 +1,13 @@
 """Training a lowered model on a task: one optimiser, one schedule, whatever the purpose.
 
 Loss: cross-entropy with the labels plus distillation from the original restricted to the wanted labels
-(Hinton et al. 2015, arXiv 1503.02531: T^2 KL(softmax(t / T) || softmax(s / T))).
+(Hinton et al. 2015, arXiv 1503.02531: T^2 KL(softmax(t / T) || softmax(s / T))), plus hints: what arrives at every layer
+should stay what it was in the original, on the channels that are left (Romero et al., "FitNets", arXiv 1412.6550, without
+their regressor, since pruning knows which channel is which).
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -36,6 +38,8 @@ class Recipe:
     """Weight of distillation against the labels, 0 to 1."""
     temperature: float = 3.0
     """Of distillation."""
+    hints: float = 1.0
+    """Weight of the difference between kept channels and the same channels of the original."""
     cut: float = 0.4
     """Share of the epochs over which channels are removed; the rest is recovery."""
     rounds: int = 6
@@ -56,6 +60,16 @@ def objective(scores: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
     return (1 - recipe.distill) * labels + recipe.distill * distilled
 
 
+def hint_loss(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Mean over places of the squared difference, relative to the mean square of what is wanted, a scalar."""
+    parts = [(a - b).square().mean() / (b.square().mean() + 1e-6) for a, b in zip(found, wanted, strict=True)]
+    return torch.stack(parts).mean()
+
+
+Teach = Callable[[Tensor], Sequence[Tensor]]
+"""From a batch x (B, ...) to what the original has at each watched place, its kept channels only."""
+
+
 class Trainer:
     """Steps over batches; keeps running figures for whoever watches.
 
@@ -64,12 +78,13 @@ class Trainer:
         recipe: how.
         trained: parameters to change, by default all.
         clock: the schedule, which may span several trainers.
+        teacher: what the original computes where the module's further outputs are, see `Hints.teacher`.
     """
 
     def __init__(
-        self, module: Lowered, recipe: Recipe, clock: "Clock", trained: Iterable[nn.Parameter] | None = None
+        self, module: Lowered, recipe: Recipe, clock: "Clock", teacher: Teach, trained: Iterable[nn.Parameter] | None = None
     ) -> None:
-        self.module, self.recipe, self.clock = module, recipe, clock
+        self.module, self.recipe, self.clock, self.teacher = module, recipe, clock, teacher
         self.parameters = [
             p for p in (module.parameters() if trained is None else trained) if p.requires_grad
         ]
@@ -80,8 +95,11 @@ class Trainer:
 
     def step(self, batch: Batch) -> None:
         """One update at the clock's rate, gradients clipped to norm 5."""
-        scores = self.module(batch.x).flatten(1)
+        made = self.module(batch.x)
+        scores, hints = (made[0].flatten(1), made[1:]) if isinstance(made, tuple) else (made.flatten(1), ())
         loss = objective(scores, batch, self.recipe)
+        if hints and self.recipe.hints:
+            loss = loss + self.recipe.hints * hint_loss(hints, self.teacher(batch.x))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:

@@ -95,7 +95,9 @@ def evaluate(module: torch.nn.Module, views: Views) -> float:
     data, right = views.task.val, 0
     for start in range(0, len(data), 256):
         x = normalised(torch.from_numpy(data.x[start : start + 256]).to(views.device), views.preprocess)
-        right += int((module(x).flatten(1).argmax(1).cpu().numpy() == data.y[start : start + 256]).sum())
+        made = module(x)
+        scores = made[0] if isinstance(made, tuple) else made
+        right += int((scores.flatten(1).argmax(1).cpu().numpy() == data.y[start : start + 256]).sum())
     return right / len(data)
 
 

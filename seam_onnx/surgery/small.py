@@ -83,10 +83,12 @@ class Small(Walk):
         return any(value.is_graph_output() for value in node.outputs)
 
     def set(self, value: ir.Value, labels: Labels) -> None:
-        """Note labels; a value that had no channels has none here (of a mixed axis one may be left)."""
-        if not self.original(value).any():
-            labels = labels * 0
-        self.values[str(value.name)] = labels
+        """Note labels, with no more axes than in the original; what had no channels there has none here."""
+        original = self.original(value)
+        for axis in range(labels.ndim):
+            if original.shape[axis] == 1 < labels.shape[axis]:
+                labels = labels.take([0], axis)
+        self.values[str(value.name)] = labels if original.any() else labels * 0
 
     def keep(self, value: ir.Value) -> None:
         """Label a value by its original labels, dead ones gone: for what is not made by a rule."""

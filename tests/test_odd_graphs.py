@@ -1,0 +1,92 @@
+"""The laws on graphs that real files have and random ones seldom: those of odd_graphs.txt.
+
+Layout: image x (N, 3, 8, 8) -> Conv 8, 3 x 3, padded = a (N, 8, 8, 8) -> the lines of the file, which make b -> Conv and
+mean where b is an image -> MatMul = y. Whatever a rule cannot follow has to be pinned, never cut wrongly.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from graphs import feeds, gap, loaded, parse, run
+from laws import drawn_masks, dropped, lowering_gap, masking_gap, pruned, removal_gap
+
+from seam_onnx.channels import analyze
+from seam_onnx.model import Model
+from seam_onnx.surgery import channel_masks
+
+COMMON = ["float[8, 3, 3, 3] w", "float[8] w_bias", "int64[1] i0 = {0}", "int64[1] i1 = {1}", "int64[1] i7 = {7}"]
+HEAD = ["y1 = Conv (b, head)", "y2 = Relu (y1)", "y3 = GlobalAveragePool (y2)", "y4 = Flatten (y3)"]
+ONE_IMAGE = ("flatten", "constant")
+"""What such graphs' names begin with: they make more rows than there are images, or have room for one image alone."""
+
+
+def read_graphs() -> dict[str, list[str]]:
+    """The lines by name; a name is what is not indented."""
+    graphs: dict[str, list[str]] = {}
+    for line in (Path(__file__).parent / "odd_graphs.txt").read_text().splitlines():
+        if line.startswith(" "):
+            graphs[name].append(line.strip())
+        else:
+            name = line
+            graphs[name] = []
+    return graphs
+
+
+GRAPHS = read_graphs()
+
+
+def proto_of(output: str, weights: list[str], nodes: list[str]) -> onnx.ModelProto:
+    """A model that ends in one of its values."""
+    opset = 18 if any("num_outputs" in node for node in nodes) else 17
+    header = f"(float[N, 3, 8, 8] x) => (float {output}) <{', '.join(weights)}>"
+    proto = parse(f"{header} {{ {' '.join(nodes)} }}", opset)
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    return proto
+
+
+@cache
+def model_of(name: str) -> Model:
+    """The network around some lines."""
+    lines = [re.match(r"(float|int64|bool)\b", line) is not None for line in GRAPHS[name]]
+    weights = COMMON + [line for line, is_weight in zip(GRAPHS[name], lines, strict=True) if is_weight]
+    nodes = ["a = Conv <pads = [1, 1, 1, 1]> (x, w, w_bias)"]
+    nodes += [line for line, is_weight in zip(GRAPHS[name], lines, strict=True) if not is_weight]
+    b = run(proto_of("b", weights, nodes), {"x": np.zeros((1, 3, 8, 8), np.float32)})[0]
+    if b.ndim == 4:
+        weights, nodes = [*weights, f"float[6, {b.shape[1]}, 1, 1] head"], [*nodes, *HEAD]
+        features = 6
+    else:
+        nodes, features = [*nodes, "y4 = Flatten (b)"], int(np.prod(b.shape[1:]))
+    proto = proto_of("y", [*weights, f"float[{features}, 5] last"], [*nodes, "y = MatMul (y4, last)"])
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["M", 5])
+    proto.graph.output[0].CopyFrom(output)
+    return loaded(proto)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_laws(name):
+    model = model_of(name)
+    channels = analyze(model)
+    batch = 1 if name.startswith(ONE_IMAGE) else 3
+    assert lowering_gap(model, batch) < 1e-5
+    for seed, kind in enumerate(("none", "0.5", "one", "group", "all")):
+        masks = channel_masks(model, channels, channels.without(dropped(channels, kind, seed)))
+        assert masking_gap(model, masks, batch) < 1e-4, kind
+        assert removal_gap(model, masks, batch) < 1e-4, kind
+    for seed in range(4):
+        assert removal_gap(model, drawn_masks(model, channels, seed), batch) < 1e-4, seed
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_pruning_what_is_pruned_changes_nothing_more(name):
+    model = model_of(name)
+    channels = analyze(model)
+    _, once = pruned(model, channel_masks(model, channels, channels.without(dropped(channels, "0.5", 0))))
+    everything = analyze(once).everything()
+    _, twice = pruned(once, channel_masks(once, analyze(once), everything))
+    inputs = feeds(model, 1)
+    assert gap(run(twice, inputs)[0], run(once, inputs)[0]) < 1e-5

@@ -1,0 +1,591 @@
+"""The search: SeaM as it is specified, and channels by measured ladders, on a toy problem of a second."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from files import NET
+from graphs import build, run
+from onnx import TensorProto, helper
+from torch import nn
+from torch.func import functional_call
+
+from seam_onnx.channels import analyze
+from seam_onnx.data import Dataset, Preprocess, Splits
+from seam_onnx.errors import DataError, UsageError
+from seam_onnx.labels import Wanted
+from seam_onnx.lowering import Lowered, lower
+from seam_onnx.model import Model, load, serialized
+from seam_onnx.search import (
+    Recipe,
+    SeamRecipe,
+    Target,
+    Views,
+    evaluate,
+    mask_elements,
+    parse_target,
+    search_channels,
+    search_weights,
+)
+from seam_onnx.search.ladders import measure_ladders
+from seam_onnx.search.normalise import fold, normalise
+from seam_onnx.search.select import Ladder, rungs, select
+from seam_onnx.search.train import Clock, Trainer, objective
+from seam_onnx.search.views import Batch, augmented
+from seam_onnx.search.weight import Selection, WeightSearch
+from seam_onnx.surgery import cut_head
+from seam_onnx.surgery.logits import SEAM_HEAD, add_seam_head, logits_of
+from seam_onnx.task import Task, make_task
+from seam_onnx.teacher import Teacher
+
+CPU = torch.device("cpu")
+DEEP = """(float[N, 3, 8, 8] x) => (float[N, 5] y)
+  <float[32, 3, 3, 3] w1, float[32] b1, float[32, 32, 3, 3] w2, float[32] s, float[32] t, float[32] m, float[32] v,
+   float[32, 32, 3, 3] w3, float[32] b3, float[5, 32] g, float[5] h>
+{ a = Conv <pads = [1, 1, 1, 1]> (x, w1, b1)
+  r = Relu (a)
+  b = Conv <pads = [1, 1, 1, 1]> (r, w2)
+  n = BatchNormalization (b, s, t, m, v)
+  q = Relu (n)
+  c = Conv <pads = [1, 1, 1, 1]> (q, w3, b3)
+  d = Add (r, c)
+  e = Relu (d)
+  p = GlobalAveragePool (e)
+  f = Flatten (p)
+  y = Gemm <transB = 1> (f, g, h) }"""
+"""A residual block: a group of 32 on the stream, and one of 32 in the branch, which may go as a whole."""
+
+
+# ---- a toy problem --------------------------------------------------------------------------------------------------
+
+
+def dataset(count: int, seed: int) -> Dataset:
+    """Images whose colour tells the class."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(count) % 5
+    colours = np.random.default_rng(9).standard_normal((5, 3, 1, 1)) * 2
+    x = colours[y] + 0.5 * rng.standard_normal((count, 3, 8, 8))
+    return Dataset(x.astype(np.float32), y.astype(np.int64), None)
+
+
+def toy(*indices: int, rest: bool = False) -> Task:
+    chosen = Wanted(indices, tuple(map(str, indices)), rest, 5)
+    return make_task(chosen, Splits(dataset(200, 0), dataset(100, 1), dataset(100, 2), ()))
+
+
+def views_of(model: Model, task: Task, seed: int = 0, augment: tuple[str, ...] = (), most: int = 2) -> Views:
+    preprocess = Preprocess(size=(8, 8), augment=augment)
+    return Views(task, preprocess, Teacher(model, task.wanted, CPU), CPU, seed, most)
+
+
+def trainer_of(module: Lowered, recipe: Recipe, clock: Clock) -> Trainer:
+    """A trainer without hints."""
+    return Trainer(module, recipe, clock, lambda _: ())
+
+
+def agree(*_: Model) -> None:
+    """A check of surgery that looks away."""
+
+
+# ---- SeaM: what is masked -------------------------------------------------------------------------------------------
+
+
+class Architecture:
+    """A network by its shapes alone: its weights lie in a file of zeros that takes no room."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.nodes, self.shapes = size, [], {}
+
+    def weight(self, *shape: int) -> str:
+        name = f"w{len(self.shapes)}"
+        self.shapes[name] = shape
+        return name
+
+    def add(self, op: str, *inputs: str, **attributes: object) -> str:
+        output = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
+        return output
+
+    def conv(self, x: str, come: int, go: int, kernel: int, stride: int = 1, bias: bool = False) -> str:
+        """A convolution with its BatchNormalization."""
+        weights = [self.weight(go, come, kernel, kernel), *([self.weight(go)] if bias else [])]
+        y = self.add("Conv", x, *weights, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[kernel // 2] * 4)
+        return self.add("BatchNormalization", y, *(self.weight(go) for _ in range(4)))
+
+    def linear(self, x: str, come: int, go: int) -> str:
+        return self.add("Gemm", x, self.weight(go, come), self.weight(go), transB=1)
+
+    def model(self, output: str, classes: int, folder: Path) -> Model:
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, self.size, self.size])
+        y = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", classes])
+        graph = helper.make_graph(self.nodes, "g", [x], [y], [self.stored(name) for name in self.shapes])
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        with (folder / "zeros").open("wb") as file:
+            file.truncate(4 * max(int(np.prod(s)) for s in self.shapes.values()))
+        (folder / "model.onnx").write_bytes(proto.SerializeToString())
+        return load(folder / "model.onnx")
+
+    def stored(self, name: str) -> onnx.TensorProto:
+        tensor = TensorProto(name=name, dims=self.shapes[name], data_type=TensorProto.FLOAT)
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", "zeros"), ("offset", 0), ("length", 4 * int(np.prod(tensor.dims)))):
+            tensor.external_data.add(key=key, value=str(value))
+        return tensor
+
+
+def vgg16(classes: int, folder: Path) -> Model:
+    net, x, come = Architecture(32), "x", 3
+    for go in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0):
+        if go:
+            x, come = net.add("Relu", net.conv(x, come, go, 3, bias=True)), go
+        else:
+            x = net.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    x = net.add("Flatten", x)
+    for _ in range(2):
+        x = net.add("Relu", net.linear(x, 512, 512))
+    return net.model(net.linear(x, 512, classes), classes, folder)
+
+
+def resnet20(classes: int, folder: Path) -> Model:
+    net = Architecture(32)
+    x, come = net.add("Relu", net.conv("x", 3, 16, 3)), 16
+    for go, stride in ((16, 1), (16, 1), (16, 1), (32, 2), (32, 1), (32, 1), (64, 2), (64, 1), (64, 1)):
+        y = net.conv(net.add("Relu", net.conv(x, come, go, 3, stride)), go, go, 3)
+        shortcut = x if come == go else net.conv(x, come, go, 1, stride)
+        x, come = net.add("Relu", net.add("Add", y, shortcut)), go
+    x = net.add("Flatten", net.add("GlobalAveragePool", x))
+    return net.model(net.linear(x, 64, classes), classes, folder)
+
+
+def resnet50(classes: int, folder: Path) -> Model:
+    net = Architecture(64)
+    x = net.add("Relu", net.conv("x", 3, 64, 7, 2))
+    x, come = net.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), 64
+    for width, depth in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(depth):
+            stride = 2 if block == 0 and width > 64 else 1
+            y = net.add("Relu", net.conv(x, come, width, 1))
+            y = net.conv(net.add("Relu", net.conv(y, width, width, 3, stride)), width, 4 * width, 1)
+            shortcut = x if block else net.conv(x, come, 4 * width, 1, stride)
+            x, come = net.add("Relu", net.add("Add", y, shortcut)), 4 * width
+    x = net.add("Flatten", net.add("GlobalAveragePool", x))
+    return net.model(net.linear(x, 2048, classes), classes, folder)
+
+
+@pytest.mark.parametrize(
+    ("make", "classes", "total"),
+    [
+        (vgg16, 10, 15_245_130),
+        (vgg16, 100, 15_291_300),
+        (resnet20, 10, 270_906),
+        (resnet20, 100, 276_756),
+        (resnet50, 1000, 25_503_912),
+    ],
+)
+def test_mask_elements_are_seams(make, classes, total, tmp_path):
+    model = make(classes, tmp_path)
+    assert sum(mask_elements(model).values()) == total
+
+
+def test_the_head_and_the_shift_of_a_folded_normalisation_have_no_mask():
+    model = build(DEEP)
+    assert set(mask_elements(model)) == {"w1", "w2", "w3", "g", "h"}  # b1, b3: a normalisation may be folded there
+    assert mask_elements(add_seam_head(model, 2)) == mask_elements(model)
+
+
+# ---- SeaM: gradient, schedule, choice -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("alpha", "size"), [(1.0, 1.0), (0.0, 1.0), (1.0, 60.0), (1e6, 1.0)])
+def test_the_gradient_of_a_mask_is_the_sum_of_two_clipped_ones(alpha, size):
+    model = add_seam_head(build(DEEP), 2)
+    search = WeightSearch(model, views_of(build(DEEP), toy(0, 1)), SeamRecipe(alpha=alpha), lambda _: None)
+    x, y = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * size, torch.arange(16) % 2
+    plain = lower(model)
+    nn.functional.cross_entropy(plain(x), y).backward()
+    search.step(x, y, joint=True)
+    total = sum(mask_elements(model).values())
+    for name, mask in search.masks.items():
+        weight = plain.weights[name]
+        expected = (weight.detach() * weight.grad).clamp(-1, 1) + min(alpha / total, 1.0)
+        assert torch.allclose(mask.grad, expected, rtol=1e-4, atol=1e-7), name
+    clipped = max(float((w.detach() * w.grad).abs().max()) for n, w in plain.weights.items() if n in search.masks)
+    assert (clipped > 1) == (size > 1)  # the large inputs are there to make the clip bite
+
+
+def test_a_mask_of_zero_removes_and_a_head_epoch_moves_the_head_alone():
+    model = add_seam_head(build(DEEP), 2)
+    search = WeightSearch(model, views_of(build(DEEP), toy(0, 1)), SeamRecipe(), lambda _: None)
+    x, y = torch.randn(16, 3, 8, 8), torch.arange(16) % 2
+    with torch.no_grad():
+        search.masks["w2"].view(-1)[:100] = 0.0
+    total = sum(mask_elements(model).values())
+    assert search.ratio() == pytest.approx(1 - 100 / total)
+    before = {n: m.detach().clone() for n, m in search.masks.items()}
+    head = search.module.weights[SEAM_HEAD[0]].detach().clone()
+    search.step(x, y, joint=False)
+    assert all(torch.equal(before[n], m) for n, m in search.masks.items())
+    assert not torch.equal(head, search.module.weights[SEAM_HEAD[0]])
+    search.step(x, y, joint=True)
+    assert not any(torch.equal(before[n], m) for n, m in search.masks.items())
+
+
+def test_every_fifth_epoch_is_the_heads():
+    model = build(NET)
+    search = WeightSearch(
+        add_seam_head(model, 2), views_of(model, toy(0, 1)), SeamRecipe(epochs=11), lambda _: None
+    )
+    turns: list[bool] = []
+    search.step = lambda x, y, joint: (turns.append(joint), (0.0, 0.0))[1]
+    seen = []
+    for _ in search.epochs():
+        assert len(set(turns)) == 1
+        seen.append(turns[0])
+        turns.clear()
+    assert seen == [epoch % 5 != 0 for epoch in range(11)]
+
+
+def test_the_originals_tensors_are_bit_identical_after_the_search():
+    model = build(DEEP)
+    headed = add_seam_head(model, 2)
+    found = search_weights(headed, views_of(model, toy(1, 3)), SeamRecipe(epochs=6), threshold=0.9)
+    for name, value in headed.initializers.items():
+        same = np.array_equal(value.const_value.numpy(), found.model.initializers[name].const_value.numpy())
+        assert same == (name not in SEAM_HEAD), name
+    bits = np.concatenate([mask.reshape(-1) for mask in found.masks.masks.values()])
+    assert found.kept == pytest.approx(bits.mean())
+    assert [p.epoch for p in found.curve] == [1, 2, 3, 4, 5, 6]
+    assert 1 <= found.epoch <= 6
+    assert found.curve[found.epoch - 1].kept == found.kept
+
+
+def chosen(threshold: float, *epochs: tuple[float, float]) -> int | None:
+    """Index of the epoch that SeaM's rule ends with, for (accuracy, ratio) epoch by epoch."""
+    selection, best = Selection(threshold), None
+    for index, (accuracy, ratio) in enumerate(epochs):
+        if selection.better(accuracy, ratio):
+            best = index
+    return best
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [
+        ([(0.95, 0.8), (0.92, 0.5), (0.91, 0.3)], 2),  # the smallest of those that are good enough
+        ([(0.95, 0.8), (0.89, 0.1)], 0),  # too inaccurate, however small
+        ([(0.90, 0.5), (0.99, 0.6)], 0),  # larger: skipped, however accurate
+        ([(0.95, 0.5009), (0.96, 0.5001)], 1),  # the same bucket, smaller, more accurate
+        ([(0.95, 0.5009), (0.95, 0.5001)], 0),  # the same bucket, no more accurate
+        ([(0.95, 0.5009), (0.94, 0.4999)], 1),  # the next bucket
+        ([(0.8, 0.5), (0.85, 0.6), (0.7, 0.2)], 2),  # none is good enough: accuracy minus ratio
+        ([(0.5, 0.05), (0.95, 0.9)], 1),  # the first that is good enough beats any fallback
+        ([(0.95, 0.9), (0.8, 0.01)], 0),  # and no fallback comes back after it
+        ([(0.9, 1.0)], 0),  # as accurate and whole
+    ],
+)
+def test_the_epoch_is_chosen_by_seams_rule(epochs, expected):
+    assert chosen(0.9, *epochs) == expected
+
+
+# ---- channels: ladders and choice -----------------------------------------------------------------------------------
+
+
+def measured(seed: int = 0, step: int = 8) -> tuple[Model, list[Ladder]]:
+    model = build(DEEP, seed=seed)
+    x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    return model, measure_ladders(model, analyze(model), lower(model), x, step, 0)
+
+
+def test_rungs_leave_multiples_or_nothing():
+    assert rungs(20, 8, droppable=False) == [4, 12]
+    assert rungs(16, 8, droppable=True) == [8, 16]
+    assert rungs(8, 8, droppable=False) == []
+    assert rungs(3, 1, droppable=True) == [1, 2, 3]
+
+
+def test_narrowing_further_changes_more():
+    for seed in range(3):
+        model, ladders = measured(seed)
+        assert len(ladders) == len(analyze(model).groups) == 2
+        assert sorted(l.counts for l in ladders) == [(8, 16, 24), (8, 16, 24, 32)]  # the branch alone may go whole
+        for ladder in ladders:
+            assert ladder.changes[0] > 0
+            assert list(ladder.changes) == sorted(ladder.changes)
+
+
+def test_ladders_begin_with_what_matters_least():
+    given = np.random.default_rng(0).standard_normal((32, 32, 3, 3)).astype(np.float32)
+    given[:, 5:13] *= 1e-4  # w3 hardly reads these channels of the branch
+    model = build(DEEP, w3=given)
+    ladders = measure_ladders(model, analyze(model), lower(model), torch.randn(32, 3, 8, 8), 8, 0)
+    branch = next(l for l in ladders if len(l.counts) == 4)
+    made = analyze(model).made[analyze(model).group(branch.order).name, ""]
+    assert set(np.flatnonzero(np.isin(made, branch.order[:8]))) == set(range(5, 13))
+    assert branch.changes[0] < 1e-4 * branch.changes[1]
+
+
+@pytest.mark.parametrize("metric", ["macs", "params"])
+@pytest.mark.parametrize("ratio", [0.9, 0.5, 0.3, 0.1])
+@pytest.mark.parametrize("step", [4, 8])
+def test_select_meets_the_goal_in_multiples(metric, ratio, step):
+    model, ladders = measured(step=step)
+    channels, target = analyze(model), Target(metric, ratio)
+    whole = target.of(channels.cost(channels.everything()))
+    alive = select(channels, ladders, target, ratio * whole)
+    assert target.of(channels.cost(alive)) <= ratio * whole
+    for ladder in ladders:
+        left = alive[ladder.order]
+        assert left.sum() % step == 0
+        assert not left[: len(left) - left.sum()].any()  # the least important went
+
+
+def test_select_stops_where_nothing_is_left_to_drop():
+    model, ladders = measured()
+    channels = analyze(model)
+    alive = select(channels, ladders, Target("macs", 1e-6), 0.0)
+    assert sorted(int(alive[l.order].sum()) for l in ladders) == [0, 8]
+    assert select(channels, ladders, Target("macs", 1.0), 1e18).all()
+
+
+def test_select_prefers_what_costs_nothing():
+    model, ladders = measured()
+    channels = analyze(model)
+    free = [Ladder(l.order, l.counts, tuple(0.0 for _ in l.counts) if k == 1 else l.changes) for k, l in enumerate(ladders)]
+    goal = channels.cost(channels.everything()).macs - 1
+    alive = select(channels, free, Target("macs", 0.99), goal)
+    assert alive[free[0].order].all()
+    assert not alive[free[1].order].all()
+
+
+@pytest.mark.parametrize("text", ["", "macs", "macs=", "macs=0", "macs=-1", "macs=2", "macs=nan", "speed=0.3", "0.3"])
+def test_targets_that_make_no_sense(text):
+    with pytest.raises(UsageError, match=r"macs=0\.3"):
+        parse_target(text)
+
+
+def test_targets():
+    assert parse_target("macs=0.3") == Target("macs", 0.3)
+    assert parse_target("params=1") == Target("params", 1.0)
+
+
+# ---- channels: training ---------------------------------------------------------------------------------------------
+
+
+def test_normalising_and_folding_change_nothing():
+    model = build(DEEP)
+    module, x = lower(model), torch.randn(64, 3, 8, 8)
+    with torch.no_grad():
+        expected = module(x)
+        normalise(module, x)
+        assert torch.allclose(module(x), expected, atol=1e-4)
+        fold(module)
+        assert torch.allclose(module(x), expected, atol=1e-4)
+
+
+def test_folding_keeps_what_was_learnt():
+    model = build(DEEP)
+    task = toy(0, 1, 2)
+    views = views_of(model, task)
+    base = cut_head(model, task.wanted.indices, rest=False)
+    module = lower(base)
+    normalise(module, next(views.batches(64)).x)
+    module.train()
+    trainer = trainer_of(module, Recipe(), Clock(0.01, 20))
+    for _, batch in zip(range(2), views.batches(32), strict=False):
+        trainer.step(batch)
+    module.eval()
+    x = torch.randn(16, 3, 8, 8)
+    with torch.no_grad():
+        learnt = module(x)
+        fold(module)
+        assert torch.allclose(module(x), learnt, atol=1e-4)
+        assert not torch.allclose(lower(base)(x), learnt, atol=1e-2)
+
+
+def test_the_clock_warms_up_and_cools_down():
+    clock, rates = Clock(0.1, 200), []
+    for _ in range(200):
+        rates.append(clock.rate())
+        clock.tick()
+    peak = int(np.argmax(rates))
+    assert rates[peak] == pytest.approx(0.1, rel=0.01)
+    assert 3 <= peak <= 8
+    assert 0 < rates[0] < 0.01
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert clock.rate() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_loss_is_labels_and_teacher():
+    scores, y = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    batch = Batch(torch.zeros(2, 1), y, scores.clone())
+    labels = float(nn.functional.cross_entropy(scores, y))
+    assert float(objective(scores, batch, Recipe(distill=0.0))) == pytest.approx(labels)
+    assert float(objective(scores, batch, Recipe(distill=1.0))) == pytest.approx(0, abs=1e-6)  # equals its teacher
+    far = Batch(batch.x, y, -scores)
+    p, q = torch.softmax(-scores / 2, 1), torch.softmax(scores / 2, 1)
+    by_hand = float((p * (p / q).log()).sum(1).mean() * 4)
+    assert float(objective(scores, far, Recipe(distill=1.0, temperature=2.0))) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_training_lowers_the_loss():
+    model = build(NET)
+    task = toy(0, 1, 2)
+    views = views_of(model, task)
+    module = lower(cut_head(model, task.wanted.indices, rest=False)).train()
+    trainer = trainer_of(module, Recipe(distill=0.0), Clock(0.05, 60))
+    before, losses = evaluate(module, views), []
+    while trainer.clock.done < 60:
+        for batch in views.batches(16):
+            trainer.step(batch)
+            losses.append(trainer.loss)
+    assert losses[-1] < 0.5 * losses[0]
+    assert evaluate(module.eval(), views) > max(before, 0.9)
+
+
+# ---- channels: the whole search -------------------------------------------------------------------------------------
+
+SHORT = Recipe(least=24, epochs=1, rounds=2, views=1)
+
+
+@pytest.mark.parametrize("recover", ["none", "bn", "finetune"])
+def test_the_channel_search_meets_its_target(recover):
+    model, task = build(DEEP), toy(0, 1, 2)
+    base = cut_head(model, task.wanted.indices, rest=False)
+    checked: list[float] = []
+
+    def check(masked: Model, pruned: Model) -> None:
+        x = {"x": task.val.x[:8]}
+        a, b = run(masked, x)[0], run(pruned, x)[0]
+        checked.append(float(np.abs(a - b).max() / np.ptp(a)))
+
+    found = search_channels(base, logits_of(base), views_of(model, task), Target("macs", 0.4), SHORT, recover=recover, check=check)
+    cost = analyze(found.model).cost(analyze(found.model).everything()).macs
+    whole = analyze(base).cost(analyze(base).everything()).macs
+    assert cost <= 0.4 * whole
+    assert len(checked) == 2
+    assert max(checked) < 1e-4
+    assert found.curve[-1].kept == pytest.approx(cost / whole)
+    kept = [point.kept for point in found.curve]
+    assert kept == sorted(kept, reverse=True)
+
+
+def test_recover_none_keeps_the_weights_that_stay():
+    model, task = build(DEEP), toy(0, 1, 2)
+    base = cut_head(model, task.wanted.indices, rest=False)
+    found = search_channels(
+        base, logits_of(base), views_of(model, task), Target("macs", 0.5), SHORT, recover="none", check=agree
+    )
+    before = set(base.initializers["w1"].const_value.numpy().reshape(-1).tolist())
+    after = found.model.initializers["w1"].const_value.numpy().reshape(-1).tolist()
+    assert set(after) <= before
+    assert len(after) < len(before)
+
+
+def test_the_same_seed_gives_the_same_model_and_another_one_another():
+    model, task = build(DEEP), toy(0, 1)
+    base = cut_head(model, task.wanted.indices, rest=False)
+
+    def bytes_of(seed: int) -> bytes:
+        recipe = Recipe(least=24, epochs=1, rounds=2, seed=seed)
+        views = views_of(model, task, seed, ("crop", "flip"))
+        return serialized(search_channels(base, logits_of(base), views, Target("macs", 0.5), recipe, check=agree).model)
+
+    assert bytes_of(0) == bytes_of(0)
+    assert bytes_of(0) != bytes_of(1)
+
+
+def test_the_same_seed_gives_the_same_masks():
+    model, task = build(DEEP), toy(0, 1)
+
+    def masks_of(seed: int) -> str:
+        recipe = SeamRecipe(epochs=5, batch=16, mask_rate=0.1, seed=seed)
+        found = search_weights(add_seam_head(model, 2, seed), views_of(model, task, seed), recipe, threshold=0.0)
+        return found.masks.digest()
+
+    assert masks_of(0) == masks_of(0)
+    assert masks_of(0) != masks_of(1)
+
+
+# ---- task and views -------------------------------------------------------------------------------------------------
+
+
+def test_one_against_the_rest_is_judged_on_as_many_others():
+    task = toy(2, rest=True)
+    assert task.wanted.outputs == ("2", "other")
+    for part in (task.val, task.test):
+        assert np.bincount(part.y).tolist() == [20, 20]
+    assert np.bincount(task.train.y).tolist() == [40, 160]
+    assert any("as many other images" in note for note in task.notes)
+    assert np.array_equal((task.original[0] == 2), task.val.y == 0)
+
+
+def test_two_labels_and_the_rest():
+    task = toy(4, 1, rest=True)
+    assert np.bincount(task.val.y).tolist() == [20, 20, 20]
+    assert set(task.original[0][task.val.y == 0]) == {4}
+    assert set(task.original[0][task.val.y == 1]) == {1}
+
+
+def test_several_labels_leave_the_others_out():
+    task = toy(3, 0)
+    assert np.bincount(task.train.y).tolist() == [40, 40]
+    assert len(task.val) == 40
+
+
+def test_a_label_without_samples():
+    empty = Dataset(np.zeros((4, 3, 8, 8), np.float32), np.zeros(4, np.int64), None)
+    with pytest.raises(DataError, match="'1' ?: has no sample in the validation split"):
+        make_task(Wanted((0, 1), ("0", "1"), False, 5), Splits(dataset(20, 0), empty, dataset(20, 2), ()))
+
+
+def test_views_pair_images_with_labels_and_teacher():
+    model, task = build(NET), toy(0, 1, 2)
+    views = views_of(model, task, augment=("crop", "flip"))
+    teacher = Teacher(model, task.wanted, CPU)
+    colours = np.random.default_rng(9).standard_normal((5, 3)) * 2
+    for batch in views.batches(32):
+        assert batch.x.shape == (32, 3, 8, 8)
+        assert torch.allclose(teacher(batch.x), batch.teacher, atol=1e-5)
+        middle = batch.x[:, :, 2:6, 2:6].mean((2, 3)).numpy()
+        nearest = ((middle[:, None] - colours[None, :3]) ** 2).sum(2).argmin(1)
+        assert np.array_equal(nearest, batch.y.numpy())
+
+
+def test_every_view_draws_other_images_of_the_rest():
+    model, task = build(NET), toy(2, rest=True)
+    views = views_of(model, task, most=3)
+    assert views.most == 1  # without augmentation there is nothing to alternate
+    views = views_of(model, task, augment=("flip",), most=3)
+    assert views.steps(16) == 80 // 16
+    first, second = (torch.cat([b.x for b in views.batches(80)]) for _ in range(2))
+    assert first.shape == second.shape == (80, 3, 8, 8)
+    assert not torch.equal(first.sort(0).values, second.sort(0).values)
+
+
+def test_crops_shift_and_flips_mirror():
+    x = torch.arange(2 * 3 * 8 * 8, dtype=torch.uint8).reshape(2, 3, 8, 8) % 200 + 1
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        moved = augmented(x, Preprocess(size=(8, 8), augment=("crop",)), generator)
+        for image, original in zip(moved, x, strict=True):
+            padded = nn.functional.pad(original, (1, 1, 1, 1))
+            crops = [padded[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
+            assert any(torch.equal(image, crop) for crop in crops)
+        flipped = augmented(x, Preprocess(size=(8, 8), augment=("flip",)), generator)
+        for image, original in zip(flipped, x, strict=True):
+            assert torch.equal(image, original) or torch.equal(image, original.flip(2))
+    assert augmented(x, Preprocess(size=(8, 8), augment=()), generator) is x
+
+
+def test_the_teacher_is_the_original_restricted():
+    model = build(NET)
+    x = dataset(10, 3).x
+    (scores,) = run(model, {"x": x})
+    for chosen_labels in (Wanted((3, 1), ("3", "1"), False, 5), Wanted((2,), ("2",), True, 5)):
+        given = Teacher(model, chosen_labels, CPU)(torch.from_numpy(x)).numpy()
+        assert np.allclose(given, chosen_labels.restrict(scores), atol=1e-5)
+    module = Teacher(model, Wanted((2,), ("2",), True, 5), CPU).module
+    assert functional_call(module, {}, (torch.from_numpy(x),)).shape == (10, 5)
