@@ -23,7 +23,7 @@ def evaluate(node: ir.Node, opset: int, inputs: Sequence[np.ndarray | None]) -> 
     if node.domain not in ("", "ai.onnx") or node.op_type in RANDOM:
         return None
     proto = ir.to_proto(node)
-    feeds = {value.name: array for value, array in zip(node.inputs, inputs, strict=True) if value is not None}
+    feeds = {str(value.name): array for value, array in zip(node.inputs, inputs, strict=True) if value is not None}
     outputs = [value.name for value in node.outputs if value.name]
     empty = onnx.TypeProto()
     graph = onnx.helper.make_graph(
@@ -34,6 +34,6 @@ def evaluate(node: ir.Node, opset: int, inputs: Sequence[np.ndarray | None]) -> 
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     try:
-        return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, feeds)]
+        return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, dict(feeds))]
     except Exception:
         return None

@@ -18,11 +18,10 @@ from seam_onnx.errors import UsageError
 from seam_onnx.judge import Judge
 from seam_onnx.labels import names_from_metadata, read_names, wanted
 from seam_onnx.model import Model, check_finite, load, refuse_source, save
-from seam_onnx.progress import Event, Observer, silent
+from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.provenance import stamped
 from seam_onnx.report import SCHEMA_VERSION, Problem, Report, Search, Size
 from seam_onnx.search import (
-    Point,
     Recipe,
     SeamRecipe,
     Target,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Event", "Observer", "silent"]
+__all__ = ["Event", "Observer", "Point", "silent"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,24 @@ class Event:
     """Units of work in this stage; 0 where unknown."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """Loss, accuracy, kept ratio, ... as they stand."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the search stood."""
+
+    epoch: float
+    """Passes over the data so far."""
+    stage: str
+    """'search' or 'recover'."""
+    loss: float
+    """Running loss."""
+    train: float
+    """Running accuracy on training batches."""
+    val: float
+    """Accuracy on validation, NaN where it was not read."""
+    kept: float
+    """The target's figure, of the original's."""
 
 
 Observer = Callable[[Event], None]

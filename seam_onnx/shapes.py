@@ -7,6 +7,7 @@ integers as data. What neither knows stays unknown and is refused where it matte
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -113,9 +114,11 @@ class Inference:
 
     def evaluate(self, node: ir.Node) -> bool:
         """Run a node whose inputs are all known, or that only asks for a known shape."""
-        if node.op_type == "Shape" and node.inputs[0] is not None and node.inputs[0].name in self.dims:
-            start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", None)
-            results: list[np.ndarray] | None = [np.array(self.dims[str(node.inputs[0].name)][start:end], np.int64)]
+        sized = node.inputs[0] if node.op_type in ("Shape", "Size") else None
+        if sized is not None and sized.name in self.dims:
+            dims, end = self.dims[str(sized.name)], node.attributes.get_int("end", None)
+            listed = dims[node.attributes.get_int("start", 0) : end] if node.op_type == "Shape" else np.prod(dims)
+            results: list[np.ndarray] | None = [np.array(listed, np.int64)]
         else:
             if any(v is not None and v.const_value is None and v.name not in self.known for v in node.inputs):
                 return False
@@ -132,9 +135,9 @@ class Inference:
     def infer(self, node: ir.Node) -> dict[str, tuple[tuple[int, ...] | None, ir.DataType | None]]:
         """Output shapes and types by onnx's schema for the node; empty where it has none or fails."""
         domain = "" if node.domain == "ai.onnx" else node.domain
-        opset = self.proto.opset_imports.get(domain)
+        opset = self.proto.opset_imports.get(domain, 1)
         try:
-            schema = onnx.defs.get_schema(node.op_type, opset, domain)
+            schema: Any = onnx.defs.get_schema(node.op_type, opset, domain)
             inputs = {str(v.name): self.type_proto(v) for v in node.inputs if v is not None}
             data = {name: onnx.numpy_helper.from_array(a, name) for name, a in self.integers(node).items()}
             imports = [onnx.helper.make_opsetid(d, v) for d, v in self.proto.opset_imports.items()]

@@ -18,7 +18,7 @@ __all__ = ["straighten"]
 
 def straighten(proto: ir.Model) -> None:
     """Do both, in place. Cost: two shape inferences, only where something is computed from a shape."""
-    if any(node.op_type == "Shape" for node in proto.graph):
+    if any(node.op_type in ("Shape", "Size") for node in proto.graph):
         found = [infer_shapes(proto, sizes) for sizes in two_sizes(proto)]
         for node in list(proto.graph):
             if flat_gather(node) and (sizes := straight(node, found)) is not None:

@@ -1,8 +1,9 @@
 """The label walk on small graphs whose groups are known: what is tied, what is free, what is pinned and why."""
 
 import numpy as np
+import onnx
 import pytest
-from graphs import build
+from graphs import build, loaded, parse
 
 from seam_onnx.channels import Channels, analyze
 
@@ -248,3 +249,18 @@ def test_analysis_reads_no_weights_and_changes_nothing():
     before = str(model.proto)
     analyze(model)
     assert str(model.proto) == before
+
+
+def test_a_weight_that_is_an_output_stays():
+    model = parse(IMAGE + "(float[N, 5, 6, 6] y) <float[8, 3, 3, 3] w, float[5, 8, 1, 1] v> { a = Conv (x, w) y = Conv (a, v) }")
+    model.graph.output.append(onnx.helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [8, 3, 3, 3]))
+    channels = analyze(loaded(model))
+    assert not len(channels.free)
+
+
+def test_numbers_that_depend_on_the_batch_and_on_channels_pin_them():
+    """a * log(size of a): the size is read at run time, and must not change"""
+    text = IMAGE + "(float[N, 5, 8, 8] y) <float[8, 3, 1, 1] w, float[5, 8, 1, 1] v> { a = Conv (x, w) s = Size (a) f = Cast <to = 1> (s) q = Log (f) b = Mul (a, q) y = Conv (b, v) }"
+    channels = analyze(build(text))
+    assert not len(channels.free)
+    assert ("Mul", "calculates with its size", 8) in reasons(channels)

@@ -145,6 +145,10 @@ class Trace(Walk):
             self.refuse(node, error)
         for graph in [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]:
             self.pin_captured(node, graph)
+        for value in node.inputs:
+            content = None if value is None else self.model.shapes.known.get(str(value.name))
+            if value is not None and content is not None and content.dtype.kind == "f":
+                self.pin_measured(node, value)
 
     def refuse(self, node: ir.Node, error: Exception) -> None:
         """Pin everything that reaches the node; its outputs have no channels."""
@@ -153,10 +157,22 @@ class Trace(Walk):
         for value in node.inputs:
             if value is not None and str(value.name) in self.values:
                 self.block(str(node.name), node.op_type, self.labels(value), reason)
+        for key in [key for key in self.bindings if key[0] == node.name]:
+            self.block(str(node.name), node.op_type, self.bindings.pop(key).labels, reason)
         for value in node.outputs:
             self.values.pop(str(value.name), None)
             if value in self.model.shapes:
                 self.set(value, none(len(self.dims(value))))
+
+    def pin_measured(self, node: ir.Node, number: ir.Value) -> None:
+        """A number (not a size) computed from the sizes of a value: they may not change."""
+        maker = number.producer()
+        if maker is not None and maker.op_type in ("Shape", "Size") and maker.inputs[0] is not None:
+            self.pin(node, self.labels(maker.inputs[0]), "calculates with its size")
+        elif maker is not None:
+            for value in maker.inputs:
+                if value is not None and value.name in self.model.shapes.known:
+                    self.pin_measured(node, value)
 
     def pin_captured(self, node: ir.Node, graph: ir.Graph) -> None:
         """A subgraph may read any outer value: those are pinned."""
@@ -195,6 +211,8 @@ class Trace(Walk):
             for user, _ in value.uses():
                 if (name, str(user.name)) not in bound:
                     self.block(str(user.name), user.op_type, binding.labels, f"also reads {name!r} as it is")
+            if value.is_graph_output():
+                self.block(name, "output", binding.labels, "is an output of the model")
         if not self.free_outputs:
             for value in self.model.graph.outputs:
                 if str(value.name) in self.values:

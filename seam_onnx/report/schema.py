@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from seam_onnx.search import Point
+from seam_onnx.progress import Point
 from seam_onnx.validate import Accuracy, Latency, McNemar, Parity, to_json
 
 __all__ = ["SCHEMA_VERSION", "Accuracies", "Problem", "Proof", "Report", "Search", "Size"]

@@ -1,7 +1,7 @@
 """The search: gradients into scores, scores into masks, and recovery of what stays. The only package besides `lowering`
 that imports torch."""
 
-from seam_onnx.search.channel import Found, Point, search_channels
+from seam_onnx.search.channel import Found, search_channels
 from seam_onnx.search.select import Target, parse_target
 from seam_onnx.search.train import Recipe
 from seam_onnx.search.views import Views, evaluate
@@ -9,7 +9,6 @@ from seam_onnx.search.weight import SeamRecipe, WeightsFound, mask_elements, sea
 
 __all__ = [
     "Found",
-    "Point",
     "Recipe",
     "SeamRecipe",
     "Target",

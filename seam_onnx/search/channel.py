@@ -15,7 +15,7 @@ import torch
 from seam_onnx.channels import Channels, analyze
 from seam_onnx.lowering import Lowered, lower, write_back
 from seam_onnx.model import Model
-from seam_onnx.progress import Event, Observer, silent
+from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.search.hints import Hints
 from seam_onnx.search.ladders import measure_ladders, silencing
 from seam_onnx.search.normalise import fold, normalise
@@ -24,7 +24,7 @@ from seam_onnx.search.train import Clock, Recipe, Trainer
 from seam_onnx.search.views import Batch, Views, evaluate
 from seam_onnx.surgery import apply_masks, plan_removal, remove_channels
 
-__all__ = ["Check", "Found", "Point", "search_channels"]
+__all__ = ["Check", "Found", "search_channels"]
 
 Check = Callable[[Model, Model], None]
 """Called with each masked model and its pruned form; raises where they differ."""
@@ -32,24 +32,6 @@ PROBE = 128
 """Samples on which channels are scored."""
 CALIBRATION = 256
 """Samples on which a round's normalisation starts."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """Where the search stood."""
-
-    epoch: float
-    """Passes over the data so far."""
-    stage: str
-    """'search' or 'recover'."""
-    loss: float
-    """Running loss."""
-    train: float
-    """Running accuracy on training batches."""
-    val: float
-    """Accuracy on validation, NaN where it was not read."""
-    kept: float
-    """The target's figure, of the original's."""
 
 
 @dataclass(frozen=True)

@@ -44,4 +44,4 @@ def silence_dropped(model: Model, channels: Channels, alive: Alive, masks: MaskS
                     more[str(value.name)] = np.zeros((1,) * len(model.shapes[value]), bool)
             users = [user for user, _ in node.outputs[0].uses()]
             node = users[0] if len(users) == 1 else None  # type: ignore[assignment]
-    return MaskSet(more, masks.sha256)
+    return MaskSet(more, masks.sha256, masks.kept)

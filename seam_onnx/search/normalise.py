@@ -90,13 +90,13 @@ def normalise(module: Lowered, x: Tensor) -> None:
             beta = getattr(module.body, str(call.args[2].target))
             found.append(NormalisedConv(op, len(beta), beta.device))
             setattr(module.body, str(call.target), found[-1])
+    module.train(module.training)  # new modules begin in training mode, and would move the running statistics
     with torch.no_grad():
         for conv in found:
             conv.calibrating = True
         module(x)
         for conv in found:
             conv.calibrating = False
-    module.train(module.training)  # what was put in follows what was there
 
 
 def own_weights(call: Any) -> bool:

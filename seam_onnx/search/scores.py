@@ -74,7 +74,7 @@ def sensitivities(
         scores = module(x).flatten(1)
         module.zero_grad(set_to_none=True)
         mixture = torch.randn(scores.shape, generator=generator).to(scores.device)
-        (scores * mixture).sum().backward()  # type: ignore[no-untyped-call]
+        (scores * mixture).sum().backward()
         found.append(gates.derivative() / len(x) ** 0.5)
     module.zero_grad(set_to_none=True)
     return torch.stack(found).double().cpu().numpy()
@@ -89,5 +89,7 @@ def ablation(module: Lowered, masks: MaskSet, x: Tensor) -> float:
         for name, mask in masks.masks.items()
         if name in weights
     }
+    module.combine(masks)
     changed = functional_call(module, masked, (x,)).flatten(1)
+    module.combine(MaskSet({}, masks.sha256))
     return float((changed - module(x).flatten(1)).square().sum(1).mean())

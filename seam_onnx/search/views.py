@@ -84,7 +84,7 @@ class Views:
                 self.device
             )
             y = torch.from_numpy(self.task.train.y[chosen]).to(self.device)
-            answers = [self.teacher(normalised(part, self.preprocess)) for part in x.split(256)]
+            answers = [self.teacher(normalised(part, self.preprocess)) for part in torch.split(x, 256)]
             self.made.append((x, y, torch.cat(answers)))
         return self.made[index]
 

@@ -23,8 +23,7 @@ from torch.func import functional_call
 from seam_onnx.lowering import Lowered, lower, write_back
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
-from seam_onnx.progress import Event, Observer, silent
-from seam_onnx.search.channel import Point
+from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.search.views import Views, evaluate
 from seam_onnx.surgery.logits import SEAM_HEAD
 
@@ -53,19 +52,19 @@ class Binarise(torch.autograd.Function):
     """B = [M > 0]; backwards the incoming gradient, clipped to [-1, 1], passes unchanged."""
 
     @staticmethod
-    def forward(context: object, mask: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(context: object, mask: Tensor) -> Tensor:
         """1 where positive, else 0."""
         return (mask > 0).to(mask.dtype)
 
     @staticmethod
-    def backward(context: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: object, gradient: Tensor) -> Tensor:
         """Clip the gradient; there is no gate on |M|."""
         return gradient.clamp(-1, 1)
 
 
 def binarise(mask: Tensor) -> Tensor:
     """The bits of a mask, with the straight-through gradient."""
-    bits: Tensor = Binarise.apply(mask)  # type: ignore[no-untyped-call]
+    bits: Tensor = Binarise.apply(mask)
     return bits
 
 
