@@ -1,8 +1,8 @@
 """How far the tool gets on the classifiers people export: one row a model and exporter, written to docs/coverage.md.
 
     pip install -e .[benchmark]
-    python benchmarks/coverage.py --work /tmp/coverage                     # everything; resumes where it stopped
-    python benchmarks/coverage.py --work /tmp/coverage --models resnet18 bert --exporters default20 --again
+    python benchmarks/coverage.py --work build/coverage                     # everything; resumes where it stopped
+    python benchmarks/coverage.py --work build/coverage --models resnet18 bert --exporters default20 --again
 
 Each row is made in processes of its own with a time limit, and kept as JSON in the work folder. Its columns: L1 is
 torch(lowered) against onnxruntime(model), L2 the same with masks, L3 onnxruntime(pruned) against onnxruntime(masked),

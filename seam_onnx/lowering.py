@@ -104,7 +104,7 @@ def lower(model: Model, *outputs: str) -> Lowered:
     build = Builder(model)
     for node in needed_nodes(model, outputs):
         build.visit(node)
-    edges = tuple(build.edges[name] for name in outputs)
+    edges = tuple(build.edges.get(name) or build.edge(model.initializers[name]) for name in outputs)
     build.graph.output(edges if len(edges) > 1 else edges[0])
     return Lowered(fx.GraphModule(build.root, build.graph), build.names).eval()
 

@@ -1,8 +1,12 @@
 """A classifier as onnxruntime sees it, whoever made it: its scores, and which column is which wanted label.
 
 Scores are logits; probabilities become their logarithms, which is the same up to a constant a sample. The columns
-of a smaller model are told by its `seam.index_map`, else by being as many as the original's classes or as the
-wanted outputs.
+of a smaller model are told by
+
+1. its `seam.index_map`,
+2. the names in its metadata, where every wanted label is among them,
+3. being as many as the original's classes: those, in their order,
+4. being as many as the wanted outputs: those, in the order of `--labels`.
 """
 
 import json
@@ -99,11 +103,15 @@ def over_wanted(pruned: Classifier, scores: Scores, wanted: Wanted) -> tuple[Sco
     """
     if pruned.indices is not None:
         return _gathered(pruned, pruned.indices, scores, wanted), "columns taken by the model's seam.index_map"
-    if pruned.classes == len(wanted.outputs):
-        return scores, "columns taken to be the wanted labels in the order of --labels"
+    if pruned.names is not None and set(wanted.names) <= set(pruned.names):
+        known = {name: index for name, index in wanted.index_map().items() if pruned.names.count(name) == 1}
+        columns = tuple(known.get(name) for name in pruned.names)
+        return _gathered(pruned, columns, scores, wanted), "columns taken by the names in the model's metadata"
     if pruned.classes == wanted.classes:
         restricted = np.asarray(wanted.restrict(scores), np.float64)
-        return restricted, "all classes there; answer restricted to the wanted labels"
+        return restricted, "columns taken to be all classes of the original, in its order"
+    if pruned.classes == len(wanted.outputs):
+        return scores, "columns taken to be the wanted labels in the order of --labels"
     why = (
         f"has {pruned.classes} outputs, neither the original's {wanted.classes} nor the {len(wanted.outputs)} "
         f"that are wanted ({', '.join(wanted.outputs)})"

@@ -64,7 +64,7 @@ def drawn_masks(model: Model, channels: Channels, seed: int) -> MaskSet:
     rng = np.random.default_rng(seed)
     masks = {}
     for name, shape in channels.elements.items():
-        kind = rng.integers(5)
+        kind = rng.integers(5) if np.prod(shape) > 1 else 9  # a factor or divisor for all is no weight
         keep = rng.choice([0.0, 0.1, 0.5, 0.9])
         if kind == 0:
             masks[name] = rng.random(shape) < keep

@@ -98,7 +98,25 @@ def test_a_model_with_all_classes_is_restricted(worse):
     assert found.pruned.confusion.shape == (3, 3)
     assert found.pruned.accuracy.value < found.original.accuracy.value
     assert found.difference.c > found.difference.b
-    assert any("restricted" in note for note in found.notes)
+    assert any("by the names" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("names", ["8,3", "8,3,9", "a,b,c,d,e,f,g,h,i,j", ""])
+def test_names_go_before_the_number_of_outputs(folder, names):
+    """A model made elsewhere: the original with its columns gathered, and what its metadata calls them."""
+    columns = [int(name) for name in names.split(",")] if names and names < "a" else list(range(10))
+    proto = onnx.load(MODEL)
+    proto.graph.node.add(op_type="Gather", input=["logits", "columns"], output=["mine"]).attribute.add(
+        name="axis", i=1, type=onnx.AttributeProto.INT
+    )
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(columns), "columns"))
+    proto.graph.output[0].name = "mine"
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(columns)
+    onnx.helper.set_model_props(proto, {"names": names} if names else {})
+    onnx.save(proto, folder / "foreign.onnx")
+    for labels in ("3,8", "8,3") if len(columns) < 10 else ("3,8", "9,8,7,6,5,4,3,2,1,0"):
+        found = compare_models(ComparisonRequest(MODEL, folder / "foreign.onnx", DATA, labels))
+        assert found.agreement.value == 1
 
 
 def test_one_label_against_the_rest(folder):

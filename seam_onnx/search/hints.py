@@ -63,7 +63,7 @@ class Hints:
         """What the original has at the watched places, on the channels that are left."""
         places = self.places()
         module = lower(self.base, *[self.before[node] for node in places]).to(device)
-        chosen = [self.indices(node) for node in places]
+        chosen = [self.indices(node, device) for node in places]
 
         @torch.no_grad()
         def teach(x: Tensor) -> Sequence[Tensor]:
@@ -73,12 +73,12 @@ class Hints:
 
         return teach
 
-    def indices(self, node: str) -> tuple[int, Tensor | None]:
+    def indices(self, node: str, device: torch.device) -> tuple[int, Tensor | None]:
         """Channel axis of what a reader reads, and the indices of the original that are left of it."""
         binding = self.readers[node]
         kept = self.kept.get((binding.initializer, binding.axis))
         axis = -1 if self.base_op(node) == "MatMul" else 1
-        return axis, None if kept is None else torch.from_numpy(kept)
+        return axis, None if kept is None else torch.from_numpy(kept).to(device)
 
     def base_op(self, node: str) -> str:
         """Op type of a node of the original."""
