@@ -18,7 +18,7 @@ from .validate import validate
 
 __all__ = ["app", "run"]
 
-UNEXPECTED = 1
+UNEXPECTED = 70
 USAGE = 2
 INTERRUPTED = 130
 
@@ -51,7 +51,7 @@ def main(
 ) -> None:
     """Give it an ONNX classifier and the labels you need; get a smaller, faster ONNX file back, with proof.
 
-    Exit codes: 0 done, 2 usage, labels, data or paths, 3 the model, 130 interrupted, 1 a bug of this program.
+    Exit codes: 0 done, 1 a gate failed, 2 usage, labels, data or paths, 3 the model, 70 a bug, 130 interrupted.
     """
     if context.invoked_subcommand is None:
         print(context.get_help())

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .console import out, progress, write_json
+from .gates import Require, conclude, with_gates
 from .options import above_zero, counts, floats, pair, report_path, sizes
 
 __all__ = ["prune"]
@@ -84,6 +85,10 @@ def prune(
     shape: Annotated[
         list[str] | None, typer.Option(help="Size of a symbolic input dimension, name=size.")
     ] = None,
+    require: Require = None,
+    export_snippet: Annotated[
+        Path | None, typer.Option(help="Write a script that serves the model, image file to label, to this place beside it.")
+    ] = None,
     json: Annotated[str | None, typer.Option(help="Write the report to this file, - for stdout.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print one line.")] = False,
@@ -99,11 +104,15 @@ def prune(
       seam-onnx prune model.onnx --labels 17 --data photos/ --target macs=0.15 -o one.onnx --json report.json
     """
     from seam_onnx.data import PreprocessFlags  # imported late: --help stays fast
+    from seam_onnx.figures import PRUNE, report_figures
+    from seam_onnx.gate_text import parse_gates
+    from seam_onnx.gates import check
     from seam_onnx.pipeline import Request, reengineer
     from seam_onnx.search import Recipe, SeamRecipe
 
     from .tables import headline, proof_lines, report_table
 
+    gates = parse_gates(require or (), PRUNE)
     chosen = None if augment is None else tuple(a for a in augment.split(",") if a != "none")
     flags = PreprocessFlags(
         size=pair(size, "--size"), mean=floats(mean, "--mean"), std=floats(std, "--std"), scale=scale, layout=layout,
@@ -119,20 +128,20 @@ def prune(
         flags=flags, granularity=granularity.value, target=target, recover=recover.value, width_step=width_step,
         recipe=recipe, seam=seam, provider=provider, threads=threads,
         batches=counts(batch, "--batch"), device=device, sizes=sizes(shape or ()),
-        overwrite=force, command=shlex.join(["seam-onnx", *sys.argv[1:]]),
+        overwrite=force, snippet=export_snippet, command=shlex.join(["seam-onnx", *sys.argv[1:]]),
     )  # fmt: skip
     report_path(
         json, "--json", overwrite=force, others=(model, data, output, val, names, preprocess)
     )
     with progress(quiet) as observer:
         report = reengineer(request, observer)
+    results = check(gates, report_figures(report))
     if json is not None:
-        write_json(report.to_json(), json)
-    if quiet or json == "-":
-        if json != "-":
-            out.print(headline(report))
-        return
-    out.print(report_table(report), soft_wrap=False)
-    for line in proof_lines(report):
-        out.print(line)
-    out.print(headline(report))
+        write_json(with_gates(report.to_json(), results), json)
+    if not quiet and json != "-":
+        out.print(report_table(report), soft_wrap=False)
+        for line in proof_lines(report):
+            out.print(line)
+    if json != "-":
+        out.print(headline(report))
+    conclude(results, quiet or json == "-")

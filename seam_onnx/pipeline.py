@@ -11,7 +11,7 @@ from typing import cast
 import onnx_ir as ir
 import torch
 
-from seam_onnx.atomic import check_writable, writing
+from seam_onnx.atomic import check_writable, write_text, writing
 from seam_onnx.channels import analyze
 from seam_onnx.data import Preprocess, PreprocessFlags, load_splits, resolve
 from seam_onnx.errors import UsageError
@@ -32,6 +32,7 @@ from seam_onnx.search import (
 )  # fmt: skip
 from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels
 from seam_onnx.surgery.logits import add_seam_head, logits_of
+from seam_onnx.snippet import snippet
 from seam_onnx.task import Task, make_task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import Provider, environment
@@ -85,6 +86,8 @@ class Request:
     """Symbolic dimensions of the input other than the batch."""
     overwrite: bool = False
     """Replace existing outputs."""
+    snippet: Path | None = None
+    """Where a script that serves the model goes, in the model's folder."""
     command: str = ""
     """As it was typed, for the report."""
 
@@ -129,6 +132,8 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     )
     with writing(request.output, overwrite=request.overwrite) as path:  # in place only once it is proved
         proof = judge.prove(save(pruned, path), request.batches)
+        if request.snippet is not None:
+            write_text(request.snippet, snippet(path, preprocess, problem.labels))
         return Report(
             SCHEMA_VERSION, version("seam-onnx"), request.command, problem, search,
             size_of(model, request.model), size_of(pruned, path), proof,
@@ -138,7 +143,9 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
 
 def check_request(request: Request) -> None:
     """Refuse before any work what can be seen without reading a file. Raises UsageError."""
-    check_writable(request.output, overwrite=request.overwrite)
+    for path in (request.output, request.snippet):
+        if path is not None:
+            check_writable(path, overwrite=request.overwrite)
     parse_target(request.target)
     for name, given, known in (
         ("granularity", request.granularity, ("channel", "weight")),

@@ -262,7 +262,7 @@ def test_a_failure_at_the_very_end_leaves_nothing(quick, say, tmp_path, monkeypa
         raise RuntimeError("two\nlines")
 
     monkeypatch.setattr(Judge, "prove", fail)
-    refused(say(*prune("-o", tmp_path / "new" / "small.onnx")), 1, "RuntimeError: two lines", "--debug")
+    refused(say(*prune("-o", tmp_path / "new" / "small.onnx")), 70, "RuntimeError: two lines", "--debug")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -43,7 +43,8 @@ def holds_together(report: Report) -> None:
     assert max(p.relative for p in report.proof.surgery) < 1e-4
     assert report.proof.lowering.relative < 1e-3
     assert report.after.file_bytes == Path(report.output).stat().st_size
-    assert report.after.macs == pytest.approx(report.search.kept * report.before.macs, rel=0.1) or report.search.target == ""
+    if report.search.target.startswith("macs"):
+        assert report.after.macs == pytest.approx(report.search.kept * report.before.macs, rel=0.1)
     onnx.checker.check_model(onnx.load(report.output), full_check=True)
 
 
@@ -114,7 +115,8 @@ def test_weights(tmp_path):
     holds_together(report)
     assert report.search.granularity == "weight"
     assert report.search.target == ""
-    assert 0 < report.search.kept < 1
+    assert 0 < report.search.kept <= 1
+    assert 0 < min(point.kept for point in report.search.curve) < 1
     assert report.search.recipe["mask_rate"] == 0.1
     assert len(report.search.curve) == 12
     assert report.problem.labels == ("3", "other")
@@ -157,7 +159,7 @@ def test_a_model_that_ends_in_a_softmax(op, tmp_path):
     holds_together(report)
     assert report.proof.test.restricted.value > 0.95
     assert report.proof.test.pruned.value > 0.8
-    (scores,) = run(onnx.load(tmp_path / "small.onnx"), {"image": np.random.rand(4, 1, 8, 8).astype(np.float32)})
+    (scores,) = run(onnx.load(tmp_path / "small.onnx"), {"image": np.zeros((4, 1, 8, 8), np.float32)})
     assert np.allclose((scores if op == "Softmax" else np.exp(scores)).sum(1), 1, atol=1e-5)
 
 
@@ -170,13 +172,24 @@ def test_weights_of_a_model_that_ends_in_a_softmax(tmp_path):
 
 def test_a_second_output_beside_the_scores(tmp_path):
     proto = onnx.load(DIGITS)
-    proto.graph.node.append(helper.make_node("ArgMax", [proto.graph.output[0].name], ["answer"], axis=1, keepdims=0))
-    proto.graph.output.insert(0, helper.make_tensor_value_info("answer", onnx.TensorProto.INT64, ["batch"]))
+    proto.graph.node.append(helper.make_node("GlobalAveragePool", ["image"], ["brightness"]))
+    proto.graph.output.insert(0, helper.make_tensor_value_info("brightness", onnx.TensorProto.FLOAT, ["batch", 1, 1, 1]))
     onnx.save(proto, tmp_path / "model.onnx")
     report = reengineer(request(tmp_path, "3,8", tmp_path / "model.onnx", recipe=ENOUGH))
     assert report.proof.test.pruned.value > 0.8
-    answer, scores = run(onnx.load(report.output), {"image": np.random.rand(4, 1, 8, 8).astype(np.float32)})
-    assert np.array_equal(answer, scores.argmax(1))
+    image = np.random.default_rng(0).random((4, 1, 8, 8), np.float32)
+    brightness, scores = run(onnx.load(report.output), {"image": image})
+    assert np.allclose(brightness.reshape(-1), image.mean((1, 2, 3)), atol=1e-6)
+    assert scores.shape == (4, 2)
+
+
+def test_classes_that_something_else_reads_cannot_be_cut(tmp_path):
+    proto = onnx.load(DIGITS)
+    proto.graph.node.append(helper.make_node("ArgMax", [proto.graph.output[0].name], ["answer"], axis=1, keepdims=0))
+    proto.graph.output.append(helper.make_tensor_value_info("answer", onnx.TensorProto.INT64, ["batch"]))
+    onnx.save(proto, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="cannot be cut .*ArgMax"):
+        reengineer(request(tmp_path, "3,8", tmp_path / "model.onnx"))
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------
@@ -274,12 +287,12 @@ def cifar(tmp_path_factory) -> Images:
     return Images(path, PreprocessFlags(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)))
 
 
-@pytest.mark.parametrize("exporter", ["dynamo", "legacy13"])
+@pytest.mark.parametrize("exporter", ["dynamo", pytest.param("legacy13", marks=pytest.mark.slow)])
 def test_a_real_resnet_of_either_exporter(exporter, cifar, tmp_path):
     model = REAL / "onnx" / f"cifar10_resnet20_{exporter}.onnx"
     if not model.is_file():
         pytest.skip(f"no real model: {model.name} is absent")
-    recipe = Recipe(least=8, epochs=1, rounds=2, views=1)
+    recipe = Recipe(least=8, epochs=1, rounds=1, views=1)
     report = reengineer(request(tmp_path, "cat,dog", model, cifar.path, flags=cifar.flags, recipe=recipe))
     holds_together(report)
     assert report.problem.labels == ("cat", "dog")
