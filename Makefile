@@ -30,7 +30,7 @@ format: $(STAMP)
 $(STAMP): pyproject.toml
 	test -x .uv/bin/uv || ($(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.5,<1")
 	test -x $(BIN)/python || .uv/bin/uv venv --quiet --python $(PYTHON) $(VENV)
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) .uv/bin/uv pip install --quiet --editable ".[digits]" --group dev
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) .uv/bin/uv pip install --quiet --editable ".[digits,report]" --group dev
 	touch $@
 
 clean:

@@ -4,13 +4,18 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from seam_onnx.errors import PathError
 
 from .console import out, progress, write_json
 from .gates import Require, conclude, with_gates
 from .options import above_zero, counts, floats, pair, report_path, sizes
+
+if TYPE_CHECKING:
+    from seam_onnx.report import Report
 
 __all__ = ["prune"]
 
@@ -90,6 +95,12 @@ def prune(
         Path | None, typer.Option(help="Write a script that serves the model, image file to label, to this place beside it.")
     ] = None,
     json: Annotated[str | None, typer.Option(help="Write the report to this file, - for stdout.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Write the report as one HTML page.")
+    ] = None,
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="Write a model card for Hugging Face.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print one line.")] = False,
 ) -> None:
@@ -133,11 +144,14 @@ def prune(
     report_path(
         json, "--json", overwrite=force, others=(model, data, output, val, names, preprocess)
     )
+    written = (output, export_snippet, Path(json) if json and json != "-" else None)
+    check_pages(html, card, overwrite=force, others=(model, data, val, names, preprocess, *written))
     with progress(quiet) as observer:
         report = reengineer(request, observer)
     results = check(gates, report_figures(report))
     if json is not None:
         write_json(with_gates(report.to_json(), results), json)
+    write_pages(report, html, card)
     if not quiet and json != "-":
         out.print(report_table(report), soft_wrap=False)
         for line in proof_lines(report):
@@ -145,3 +159,32 @@ def prune(
     if json != "-":
         out.print(headline(report))
     conclude(results, quiet or json == "-")
+
+
+def check_pages(
+    html: Path | None, card: Path | None, *, overwrite: bool, others: tuple[Path | None, ...]
+) -> None:
+    """Refuse, before any work, pages that could not be made or written."""
+    for option, path, more in (("--report", html, card), ("--card", card, html)):
+        if path == Path("-"):
+            raise PathError(f"{option} -", "is no file name", "give a file; only --json can go to stdout")
+        if path is not None:
+            report_path(str(path), option, overwrite=overwrite, others=(*others, more))
+    if html is not None:
+        from seam_onnx.report.plots import require_matplotlib
+
+        require_matplotlib()
+
+
+def write_pages(report: "Report", html: Path | None, card: Path | None) -> None:
+    """The report for people to read and to publish."""
+    from seam_onnx.atomic import write_text
+
+    if html is not None:
+        from seam_onnx.report.html import page
+
+        write_text(html, page(report))
+    if card is not None:
+        from seam_onnx.report.card import card as card_of
+
+        write_text(card, card_of(report))

@@ -28,7 +28,8 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".writing.", dir=path.parent))
     except OSError as error:
-        raise PathError(path.parent, f"cannot be written ({error.strerror or error})", "choose another folder") from error
+        why = f"cannot be written ({error.strerror or error})"
+        raise PathError(path.parent, why, "choose another folder") from error
     try:
         yield folder / path.name
         sides = sorted(p for p in folder.iterdir() if p.name != path.name)
@@ -37,7 +38,8 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             side.replace(path.parent / side.name)
         sync(path.parent)
     except OSError as error:
-        raise PathError(path, f"cannot be written ({error.strerror or error})", "check space and permissions") from error
+        why = f"cannot be written ({error.strerror or error})"
+        raise PathError(path, why, "check space and permissions") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         for parent in missing:  # made here: goes again where nothing was put there

@@ -137,9 +137,7 @@ class Judge:
     def accuracies(self, data: Dataset, original: Scores, pruned: Scores) -> Accuracies:
         """The three accuracies on a split."""
         restricted = self.task.wanted.restrict(original)
-        return Accuracies(
-            accuracy(self.free(original), data.y), accuracy(restricted, data.y), accuracy(pruned, data.y)
-        )
+        return Accuracies(accuracy(self.free(original), data.y), accuracy(restricted, data.y), accuracy(pruned, data.y))
 
     def prove(self, path: Path, batches: tuple[int, ...]) -> Proof:
         """Judge the saved file: accuracy on validation and, once, on test; latency against the original."""

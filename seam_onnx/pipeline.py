@@ -30,9 +30,9 @@ from seam_onnx.search import (
     search_channels,
     search_weights,
 )  # fmt: skip
+from seam_onnx.snippet import snippet
 from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels
 from seam_onnx.surgery.logits import add_seam_head, logits_of
-from seam_onnx.snippet import snippet
 from seam_onnx.task import Task, make_task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import Provider, environment
@@ -219,9 +219,7 @@ def find_channels(
     return Outcome(found.model, request.recover, request.recipe, found.curve[-1].kept, found.curve)
 
 
-def find_weights(
-    request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer
-) -> Outcome:
+def find_weights(request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer) -> Outcome:
     """SeaM: masks on single weights behind which a new head stands; then whatever became removable goes."""
     headed = add_seam_head(model, len(task.wanted.outputs), request.seam.seed)
     found = search_weights(headed, views, request.seam, judge.original_on_val(), observer=observer)

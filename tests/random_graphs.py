@@ -1,7 +1,7 @@
 """A hypothesis strategy for small convolutional networks at a drawn opset.
 
-Layout of what is drawn: an input (N, C, 8, 8), a convolution, one to six steps, each of which turns activations drawn so
-far into one more, a head with five outputs, and sometimes an inner activation as a second output.
+Layout of what is drawn: an input (N, C, 8, 8), a convolution, one to six steps, each of which turns activations drawn
+so far into one more, a head with five outputs, and sometimes an inner activation as a second output.
 """
 
 import onnx
@@ -13,9 +13,7 @@ OPSETS = (7, 8, 9, 10, 11, 12, 13, 17, 18, 20, 22)
 FAR = 1 << 40
 
 
-def convolve(
-    s: Sketch, x: Value, out: int, kernel: int, stride: int = 1, group: int = 1, pad: bool = True
-) -> Value:
+def convolve(s: Sketch, x: Value, out: int, kernel: int, stride: int = 1, group: int = 1, pad: bool = True) -> Value:
     pad = pad or x.size < kernel
     amount = kernel // 2 if pad else 0
     operands = [x.name, s.weight(out, x.width // group, kernel, kernel), *([s.weight(out)] if s.yes() else [])]

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-from graphs import DATA, DIGITS, build, feeds, gap, loaded, parse, run
-from laws import dropped, pruned
+from graphs import build, feeds, gap, run
 
 from seam_onnx.channels import analyze
-from seam_onnx.masks import MaskSet
-from seam_onnx.model import Model, load
-from seam_onnx.surgery import apply_masks, channel_masks, plan_removal, remove_channels
+from seam_onnx.model import Model
+from seam_onnx.surgery import plan_removal, remove_channels
 
 BN = "float[4] s, float[4] t, float[4] m, float[4] v"
 
@@ -34,7 +32,9 @@ def array(model: Model, name: str) -> np.ndarray:
 
 def test_a_masked_batch_norm_channel_is_its_beta_and_is_folded():
     """Conv 4 -> BatchNormalization, gamma 0 in channel 1, beta 3 there -> Conv without padding"""
-    text = f"(float[N, 3, 8, 8] x) => (float[N, 5, 6, 6] y) <float[4, 3, 1, 1] w, {BN}, float[5, 4, 3, 3] u, float[5] b> {{ a = Conv (x, w) c = BatchNormalization (a, s, t, m, v) y = Conv (c, u, b) }}"
+    text = f"""(float[N, 3, 8, 8] x) => (float[N, 5, 6, 6] y)
+    <float[4, 3, 1, 1] w, {BN}, float[5, 4, 3, 3] u, float[5] b>
+    {{ a = Conv (x, w) c = BatchNormalization (a, s, t, m, v) y = Conv (c, u, b) }}"""
     model = build(text, s=np.array([1, 0, 1, 1]), t=np.array([0, 3, 0, 0]))
     left = small(model)
     assert left.shapes.dims["a"] == (1, 3, 8, 8)
@@ -47,14 +47,18 @@ def test_a_constant_half_is_folded_unless_padding_interrupts_it(pads, width):
     """Conv 4 with channel 2 zero -> Sigmoid: 1/2 there -> Conv: under padding with zeros it is no constant"""
     weight = np.random.default_rng(0).standard_normal((4, 3, 1, 1))
     weight[2] = 0
-    text = f"(float[N, 3, 8, 8] x) => (float[N, 5] y) <float[4, 3, 1, 1] w, float[5, 4, 3, 3] u> {{ a = Conv (x, w) c = Sigmoid (a) d = Conv <pads = {pads}> (c, u) e = GlobalMaxPool (d) y = Flatten (e) }}"
+    text = f"""(float[N, 3, 8, 8] x) => (float[N, 5] y)
+    <float[4, 3, 1, 1] w, float[5, 4, 3, 3] u>
+    {{ a = Conv (x, w) c = Sigmoid (a) d = Conv <pads = {pads}> (c, u) e = GlobalMaxPool (d) y = Flatten (e) }}"""
     assert small(build(text, w=weight)).shapes.dims["a"][1] == width
 
 
 def test_a_zero_is_removed_under_padding_as_well():
     weight = np.random.default_rng(0).standard_normal((4, 3, 1, 1))
     weight[2] = 0
-    text = "(float[N, 3, 8, 8] x) => (float[N, 5, 8, 8] y) <float[4, 3, 1, 1] w, float[5, 4, 3, 3] u> { a = Conv (x, w) c = Relu (a) y = Conv <pads = [1, 1, 1, 1]> (c, u) }"
+    text = """(float[N, 3, 8, 8] x) => (float[N, 5, 8, 8] y)
+    <float[4, 3, 1, 1] w, float[5, 4, 3, 3] u>
+    { a = Conv (x, w) c = Relu (a) y = Conv <pads = [1, 1, 1, 1]> (c, u) }"""
     left = small(build(text, w=weight))
     assert left.shapes.dims["a"] == (1, 3, 8, 8)
     assert len(next(n for n in left.graph if n.outputs[0].name == "y").inputs) == 2
@@ -64,7 +68,10 @@ def test_an_average_that_counts_padding_interrupts_a_constant():
     weight = np.zeros((4, 3, 1, 1))
     weight[:2] = 1
     for count, width in ((0, 2), (1, 4)):
-        text = f"(float[N, 3, 8, 8] x) => (float[N, 5, 8, 8] y) <float[4, 3, 1, 1] w, float[5, 4, 1, 1] u> {{ a = Conv (x, w) c = Sigmoid (a) p = AveragePool <kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = {count}> (c) y = Conv (p, u) }}"
+        text = f"""(float[N, 3, 8, 8] x) => (float[N, 5, 8, 8] y)
+        <float[4, 3, 1, 1] w, float[5, 4, 1, 1] u>
+        {{ a = Conv (x, w) c = Sigmoid (a) p = AveragePool <kernel_shape = [3, 3], pads = [1, 1, 1, 1],
+          count_include_pad = {count}> (c) y = Conv (p, u) }}"""
         assert small(build(text, w=weight)).shapes.dims["a"][1] == width
 
 
@@ -72,7 +79,9 @@ def test_channels_that_nothing_reads_go():
     """Conv 6, of which the reader's weight uses 2, 3 and 5"""
     reader = np.ones((4, 6, 1, 1))
     reader[:, [0, 1, 4]] = 0
-    text = "(float[N, 3, 8, 8] x) => (float[N, 4, 8, 8] y) <float[6, 3, 1, 1] w, float[6] b, float[4, 6, 1, 1] u> { a = Conv (x, w, b) c = Exp (a) y = Conv (c, u) }"
+    text = """(float[N, 3, 8, 8] x) => (float[N, 4, 8, 8] y)
+    <float[6, 3, 1, 1] w, float[6] b, float[4, 6, 1, 1] u>
+    { a = Conv (x, w, b) c = Exp (a) y = Conv (c, u) }"""
     model = build(text, u=reader)
     left = small(model)
     assert np.array_equal(array(left, "w"), array(model, "w")[[2, 3, 5]])
@@ -84,17 +93,21 @@ def test_what_only_dead_channels_needed_goes_with_them():
     second, third = np.ones((4, 5, 1, 1)), np.ones((2, 4, 1, 1))
     second[[0, 2, 3], 3] = 0
     third[:, 1] = 0
-    text = "(float[N, 3, 8, 8] x) => (float[N, 2, 8, 8] y) <float[5, 3, 1, 1] w1, float[4, 5, 1, 1] w2, float[2, 4, 1, 1] w3> { a = Conv (x, w1) b = Relu (a) c = Conv (b, w2) d = Relu (c) y = Conv (d, w3) }"
+    text = """(float[N, 3, 8, 8] x) => (float[N, 2, 8, 8] y)
+    <float[5, 3, 1, 1] w1, float[4, 5, 1, 1] w2, float[2, 4, 1, 1] w3>
+    { a = Conv (x, w1) b = Relu (a) c = Conv (b, w2) d = Relu (c) y = Conv (d, w3) }"""
     left = small(build(text, w2=second, w3=third))
     assert (left.shapes.dims["a"][1], left.shapes.dims["c"][1]) == (4, 3)
 
 
 def test_a_dead_residual_branch_goes_as_a_whole():
     """a + Conv(Relu(Conv(a))) where the last weight and bias are zero: nothing of the branch is left, nor the sum"""
-    text = """(float[N, 3, 8, 8] x) => (float[N, 5] y) <float[4, 3, 3, 3] w1, float[6, 4, 3, 3] w2, float[4, 6, 3, 3] w3,
+    text = """(float[N, 3, 8, 8] x) => (float[N, 5] y) <float[4, 3, 3, 3] w1, float[6, 4, 3, 3] w2,
+    float[4, 6, 3, 3] w3,
     float[4] b3, float[4, 5] g>
     { a = Conv <pads = [1, 1, 1, 1]> (x, w1) b = Conv <pads = [1, 1, 1, 1]> (a, w2) r = Relu (b)
-      c = Conv <pads = [1, 1, 1, 1]> (r, w3, b3) d = Add (a, c) e = GlobalAveragePool (d) f = Flatten (e) y = MatMul (f, g) }"""
+      c = Conv <pads = [1, 1, 1, 1]> (r, w3, b3) d = Add (a, c) e = GlobalAveragePool (d) f = Flatten (e)
+      y = MatMul (f, g) }"""
     left = small(build(text, w3=np.zeros((4, 6, 3, 3)), b3=np.zeros(4)))
     assert ops(left) == ["Conv", "GlobalAveragePool", "Flatten", "MatMul"]
     assert set(left.initializers) == {"w1", "g"}
@@ -102,7 +115,8 @@ def test_a_dead_residual_branch_goes_as_a_whole():
 
 def test_a_constant_residual_branch_leaves_its_constant():
     """The same with a bias: what is left of the branch is one initializer"""
-    text = """(float[N, 3, 8, 8] x) => (float[N, 5] y) <float[4, 3, 3, 3] w1, float[4, 4, 3, 3] w3, float[4] b3, float[4, 5] g>
+    text = """(float[N, 3, 8, 8] x) => (float[N, 5] y) <float[4, 3, 3, 3] w1, float[4, 4, 3, 3] w3, float[4] b3,
+    float[4, 5] g>
     { a = Conv <pads = [1, 1, 1, 1]> (x, w1) c = Conv <pads = [1, 1, 1, 1]> (a, w3, b3) d = Add (a, c)
       e = GlobalAveragePool (d) f = Flatten (e) y = MatMul (f, g) }"""
     left = small(build(text, w3=np.zeros((4, 4, 3, 3))))
@@ -113,7 +127,9 @@ def test_an_operand_of_a_concat_goes_as_a_whole():
     """Conv 4 | Conv 6 -> Conv, whose weight reads nothing of the second"""
     reader = np.ones((5, 10, 1, 1))
     reader[:, 4:] = 0
-    text = "(float[N, 3, 8, 8] x) => (float[N, 5, 8, 8] y) <float[4, 3, 1, 1] w1, float[6, 3, 1, 1] w2, float[5, 10, 1, 1] u> { a = Conv (x, w1) b = Conv (x, w2) c = Concat <axis = 1> (a, b) y = Conv (c, u) }"
+    text = """(float[N, 3, 8, 8] x) => (float[N, 5, 8, 8] y)
+    <float[4, 3, 1, 1] w1, float[6, 3, 1, 1] w2, float[5, 10, 1, 1] u>
+    { a = Conv (x, w1) b = Conv (x, w2) c = Concat <axis = 1> (a, b) y = Conv (c, u) }"""
     left = small(build(text, u=reader))
     assert ops(left).count("Conv") == 2
     assert "w2" not in left.initializers
@@ -123,7 +139,9 @@ def test_a_group_of_a_grouped_convolution_goes():
     """Conv 8 -> Conv in 4 groups of 2 -> Conv that does not read group 2: `group` falls to 3"""
     reader = np.ones((5, 8, 1, 1))
     reader[:, 4:6] = 0
-    text = "(float[N, 3, 8, 8] x) => (float[N, 5, 6, 6] y) <float[8, 3, 1, 1] w1, float[8, 2, 3, 3] w2, float[5, 8, 1, 1] u> { a = Conv (x, w1) b = Conv <group = 4> (a, w2) y = Conv (b, u) }"
+    text = """(float[N, 3, 8, 8] x) => (float[N, 5, 6, 6] y)
+    <float[8, 3, 1, 1] w1, float[8, 2, 3, 3] w2, float[5, 8, 1, 1] u>
+    { a = Conv (x, w1) b = Conv <group = 4> (a, w2) y = Conv (b, u) }"""
     left = small(build(text, u=reader))
     grouped = next(n for n in left.graph if n.outputs[0].name == "b")
     assert grouped.attributes.get_int("group") == 3
@@ -134,7 +152,9 @@ def test_beta_zero_does_not_hide_what_is_folded():
     """Gemm with beta 0 has a bias that does not count; a constant folded into it must"""
     weight = np.random.default_rng(0).standard_normal((4, 3, 1, 1))
     weight[1] = 0
-    text = "(float[N, 3, 2, 2] x) => (float[N, 5] y) <float[4, 3, 1, 1] w, float[16, 5] g, float[5] h> { a = Conv (x, w) b = Sigmoid (a) c = Flatten (b) y = Gemm <beta = 0.0> (c, g, h) }"
+    text = """(float[N, 3, 2, 2] x) => (float[N, 5] y)
+    <float[4, 3, 1, 1] w, float[16, 5] g, float[5] h>
+    { a = Conv (x, w) b = Sigmoid (a) c = Flatten (b) y = Gemm <beta = 0.0> (c, g, h) }"""
     assert small(build(text, w=weight)).shapes.dims["a"][1] == 3
 
 
@@ -142,7 +162,9 @@ def test_an_output_folded_into_keeps_its_name():
     """MatMul has no bias: an Add behind it takes over the name of the output"""
     weight = np.random.default_rng(0).standard_normal((4, 3, 1, 1))
     weight[1] = 0
-    text = "(float[N, 3, 2, 2] x) => (float[N, 5] y) <float[4, 3, 1, 1] w, float[16, 5] g> { a = Conv (x, w) b = Sigmoid (a) c = Flatten (b) y = MatMul (c, g) }"
+    text = """(float[N, 3, 2, 2] x) => (float[N, 5] y)
+    <float[4, 3, 1, 1] w, float[16, 5] g>
+    { a = Conv (x, w) b = Sigmoid (a) c = Flatten (b) y = MatMul (c, g) }"""
     left = small(build(text, w=weight))
     assert ops(left)[-2:] == ["MatMul", "Add"]
     assert [v.name for v in left.graph.outputs] == ["y"]
@@ -158,86 +180,3 @@ def test_names_that_are_taken_are_left_alone():
     model = build(text, w=weight)
     left = small(model)
     assert np.array_equal(array(left, "fc.bias"), array(model, "fc.bias"))
-
-
-def test_everything_dropped_leaves_a_model_that_runs():
-    model = load(DIGITS)
-    channels = analyze(model)
-    _, left = pruned(model, channel_masks(model, channels, channels.without(channels.free)))
-    assert run(left, feeds(model, 3))[0].shape == (3, 10)
-
-
-def test_nothing_dropped_changes_nothing():
-    model = load(DIGITS)
-    left = remove_channels(model, plan_removal(model, analyze(model)))
-    assert {n: left.shapes.dims[n] for n in left.initializers} == {
-        n: model.shapes.dims[n] for n in left.initializers
-    }
-
-
-@pytest.mark.parametrize("name", ["digits", "cifar10_resnet20_dynamo", "cifar10_resnet20_legacy13"])
-def test_what_is_masked_is_removed(name):
-    """ReLU networks: the pruned model costs no more than the analysis said"""
-    path = DIGITS if name == "digits" else DATA / "onnx" / f"{name}.onnx"
-    if not path.is_file():
-        pytest.skip(f"{path.name} is not on this machine")
-    model = load(path)
-    channels = analyze(model)
-    alive = channels.without(dropped(channels, "0.5", 0))
-    _, left = pruned(model, channel_masks(model, channels, alive))
-    after = analyze(left)
-    real, said = after.cost(after.everything()), channels.cost(alive)
-    assert real.macs <= said.macs
-    assert real.params <= said.params + 64  # biases that folding made
-
-
-def test_masks_of_another_model_are_refused():
-    model = load(DIGITS)
-    from seam_onnx.errors import UsageError
-
-    with pytest.raises(UsageError, match="no such initializer"):
-        apply_masks(model, MaskSet({"nothing": np.ones(3, bool)}, ""))
-    name = next(iter(analyze(model).elements))
-    with pytest.raises(UsageError, match="does not fit"):
-        apply_masks(model, MaskSet({name: np.ones((2, 3, 4, 5, 6), bool)}, ""))
-
-
-def test_a_model_of_any_size_stays_one():
-    """Height and width are only given for the analysis; the pruned model runs at others, batch included"""
-    text = """(float[N, 3, height, width] x) => (float[N, 5] y) <float[8, 3, 3, 3] w, float[8] b, float[6, 8, 3, 3] v,
-    float[6, 5] g, int64[1] two = {2}, int64[1] four = {4}, int64[1] none = {0}, float[1] one = {1.0},
-    int64[1] channels = {8}>
-    { a = Conv <pads = [1, 1, 1, 1]> (x, w, b) r = Relu (a) m = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (r)
-      s = Shape (r) first = Slice (s, none, two) last = Slice (s, two, four) sizes = Concat <axis = 0> (first, last)
-      u = Resize <mode = "nearest"> (m, , , sizes) z = Add (u, r)
-      n = Slice (s, none, one_) flat = Concat <axis = 0> (n, channels, minus) f = Reshape (z, flat) i = Reshape (f, s)
-      c = Conv (i, v) p = GlobalAveragePool (c) q = Flatten (p) y = MatMul (q, g) }"""
-    text = text.replace("float[1] one = {1.0}", "int64[1] one_ = {1}, int64[1] minus = {-1}")
-    proto = parse(text)
-    model = loaded(proto, height=8, width=8)
-    channels = analyze(model)
-    assert len(channels.free) == 14
-    masked, left = pruned(model, channel_masks(model, channels, channels.without(dropped(channels, "0.5", 0))))
-    rng = np.random.default_rng(0)
-    for shape in ((1, 3, 8, 8), (3, 3, 12, 10), (2, 3, 16, 8)):
-        inputs = {"x": rng.standard_normal(shape).astype(np.float32)}
-        assert gap(run(left, inputs)[0], run(masked, inputs)[0]) < 1e-5
-    assert left.shapes.dims["r"][1] < 8
-
-
-def test_a_batch_that_is_fixed():
-    """Four images at a time"""
-    text = """(float[4, 3, 8, 8] x) => (float[4, 5] y) <float[8, 3, 3, 3] w, float[4, 8, 1, 1] k, float[48, 5] g,
-    int64[2] s = {4, 48}, float[6, 8, 3, 3] v>
-    { a = Conv (x, w) b = Mul (a, k) c = Conv <strides = [2, 2]> (b, v) d = Slice (c, l, l2, l3) f = Reshape (d, s)
-      y = MatMul (f, g) }"""
-    text = text.replace("int64[2] s", "int64[2] l = {0, 0}, int64[2] l2 = {2, 4}, int64[2] l3 = {2, 3}, int64[2] s")
-    text = text.replace("float[48, 5]", "float[24, 5]").replace("{4, 48}", "{4, 24}")
-    model = build(text)
-    channels = analyze(model)
-    for kind in ("0.5", "one", "all"):
-        masks = channel_masks(model, channels, channels.without(dropped(channels, kind, 1)))
-        masked, left = pruned(model, masks)
-        inputs = feeds(model)
-        assert gap(run(left, inputs)[0], run(masked, inputs)[0]) < 1e-5
-    assert len(channels.free) == 14

@@ -60,9 +60,7 @@ def test_a_linked_model_with_its_data_in_the_links_folder(tmp_path):
     """Layout: store/blob, here/model.onnx -> store/blob, here/weights.bin."""
     (tmp_path / "store").mkdir()
     (tmp_path / "here").mkdir()
-    path = written(
-        parse(NET), tmp_path / "here", save_as_external_data=True, location="weights.bin", size_threshold=0
-    )
+    path = written(parse(NET), tmp_path / "here", save_as_external_data=True, location="weights.bin", size_threshold=0)
     path.rename(tmp_path / "store" / "blob")
     path.symlink_to(tmp_path / "store" / "blob")
     assert load(path).initializers["w"].const_value.numpy().shape == (8, 3, 3, 3)
@@ -102,7 +100,9 @@ def test_constant_nodes_become_initializers(tmp_path):
     ],
 )
 def test_every_kind_of_constant(tmp_path, attribute, expected):
-    text = f"(float[N, 2] x) => (float[N, 2] y) {{ c = Constant <{attribute}> () d = Cast <to = 1> (c) y = Add (x, d) }}"
+    text = (
+        f"(float[N, 2] x) => (float[N, 2] y) {{ c = Constant <{attribute}> () d = Cast <to = 1> (c) y = Add (x, d) }}"
+    )
     model = load(written(parse(text), tmp_path))
     (constant,) = model.initializers.values()
     assert np.array_equal(constant.const_value.numpy(), np.asarray(expected, np.float32))
@@ -148,7 +148,11 @@ def test_the_original_ir_3_file():
         pytest.skip(f"{path.name} is not on this machine")
     model = load(path)
     assert (model.proto.ir_version, model.opset, len(model.graph.inputs)) == (3, 7, 1)
-    assert model.initializers["conv1_W"].const_value.dtype == ir.DataType.FLOAT16 if "conv1_W" in model.initializers else True
+    assert (
+        model.initializers["conv1_W"].const_value.dtype == ir.DataType.FLOAT16
+        if "conv1_W" in model.initializers
+        else True
+    )
 
 
 def test_a_graph_that_is_not_sorted(tmp_path):

@@ -92,9 +92,7 @@ def test_writing_back_what_was_trained():
     again = write_back(model, module)
     inputs = feeds(model, 2)
     assert gap(run(again, inputs)[0], torch_run(module, inputs)) < 1e-5
-    assert np.array_equal(
-        again.initializers["w"].const_value.numpy(), model.initializers["w"].const_value.numpy()
-    )
+    assert np.array_equal(again.initializers["w"].const_value.numpy(), model.initializers["w"].const_value.numpy())
 
 
 @pytest.mark.parametrize("kind", ["float16", "double", "bfloat16"])
@@ -117,7 +115,7 @@ def test_an_op_without_a_lowering_is_refused_by_name():
     proto.graph.node[0].op_type, proto.graph.node[0].name = "Unheard", "somewhere"
     proto.graph.node[0].domain = "com.example"
     proto.opset_import.append(helper.make_opsetid("com.example", 3))
-    with pytest.raises(UnsupportedOpError, match="somewhere.*Unheard"):
+    with pytest.raises(UnsupportedOpError, match=r"somewhere.*Unheard"):
         lower(loaded(proto))
 
 

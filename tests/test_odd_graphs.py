@@ -1,7 +1,7 @@
 """The laws on graphs that real files have and random ones seldom: those of odd_graphs.txt.
 
-Layout: image x (N, 3, 8, 8) -> Conv 8, 3 x 3, padded = a (N, 8, 8, 8) -> the lines of the file, which make b -> Conv and
-mean where b is an image -> MatMul = y. Whatever a rule cannot follow has to be pinned, never cut wrongly.
+Layout: image x (N, 3, 8, 8) -> Conv 8, 3 x 3, padded = a (N, 8, 8, 8) -> the lines of the file, which make b -> Conv
+and mean where b is an image -> MatMul = y. Whatever a rule cannot follow has to be pinned, never cut wrongly.
 """
 
 import re
@@ -27,6 +27,7 @@ ONE_IMAGE = ("flatten", "constant")
 def read_graphs() -> dict[str, list[str]]:
     """The lines by name; a name is what is not indented."""
     graphs: dict[str, list[str]] = {}
+    name = ""
     for line in (Path(__file__).parent / "odd_graphs.txt").read_text().splitlines():
         if line.startswith(" "):
             graphs[name].append(line.strip())

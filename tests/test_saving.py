@@ -26,7 +26,8 @@ def test_a_dynamic_batch_survives_pruning(tmp_path):
 @pytest.mark.parametrize("given", ["[0, 8]", "[-1, 8]"])
 def test_a_computed_batch_survives_pruning(tmp_path, given):
     """Reshape(p, Concat(Shape(x)[0], 8)): exporters spell the batch out."""
-    text = """(float[N, 3, 8, 8] x) => (float[N, 5] y) <float[8, 3, 3, 3] w, float[8, 5] g, int64[1] zero = {0}, int64[1] c = {8}>
+    text = """(float[N, 3, 8, 8] x) => (float[N, 5] y) <float[8, 3, 3, 3] w, float[8, 5] g, int64[1] zero = {0},
+    int64[1] c = {8}>
     { a = Conv (x, w) p = GlobalAveragePool (a) s = Shape (x) n = Gather (s, zero) t = Concat <axis = 0> (n, c)
       f = Reshape (p, t) y = MatMul (f, g) }"""
     model = load(written(parse(text), tmp_path))
@@ -88,9 +89,7 @@ def test_large_weights_go_beside_the_model(tmp_path, monkeypatch, external):
 
 
 def test_neither_the_input_nor_its_data_is_overwritten(tmp_path, monkeypatch):
-    path = written(
-        parse(NET), tmp_path, save_as_external_data=True, location="other.onnx.data", size_threshold=0
-    )
+    path = written(parse(NET), tmp_path, save_as_external_data=True, location="other.onnx.data", size_threshold=0)
     model = load(path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     (tmp_path / "link.onnx").symlink_to(path)

@@ -234,9 +234,7 @@ def test_a_mask_of_zero_removes_and_a_head_epoch_moves_the_head_alone():
 
 def test_every_fifth_epoch_is_the_heads():
     model = build(NET)
-    search = WeightSearch(
-        add_seam_head(model, 2), views_of(model, toy(0, 1)), SeamRecipe(epochs=11), lambda _: None
-    )
+    search = WeightSearch(add_seam_head(model, 2), views_of(model, toy(0, 1)), SeamRecipe(epochs=11), lambda _: None)
     turns: list[bool] = []
     search.step = lambda x, y, joint: (turns.append(joint), (0.0, 0.0))[1]
     seen = []
@@ -309,7 +307,10 @@ def test_narrowing_further_changes_more():
     for seed in range(3):
         model, ladders = measured(seed)
         assert len(ladders) == len(analyze(model).groups) == 2
-        assert sorted(l.counts for l in ladders) == [(8, 16, 24), (8, 16, 24, 32)]  # the branch alone may go whole
+        assert sorted(ladder.counts for ladder in ladders) == [
+            (8, 16, 24),
+            (8, 16, 24, 32),
+        ]  # the branch alone may go whole
         for ladder in ladders:
             assert ladder.changes[0] > 0
             assert list(ladder.changes) == sorted(ladder.changes)
@@ -320,7 +321,7 @@ def test_ladders_begin_with_what_matters_least():
     given[:, 5:13] *= 1e-4  # w3 hardly reads these channels of the branch
     model = build(DEEP, w3=given)
     ladders = measure_ladders(model, analyze(model), lower(model), torch.randn(32, 3, 8, 8), 8, 0)
-    branch = next(l for l in ladders if len(l.counts) == 4)
+    branch = next(ladder for ladder in ladders if len(ladder.counts) == 4)
     made = analyze(model).made[analyze(model).group(branch.order).name, ""]
     assert set(np.flatnonzero(np.isin(made, branch.order[:8]))) == set(range(5, 13))
     assert branch.changes[0] < 1e-4 * branch.changes[1]
@@ -345,14 +346,17 @@ def test_select_stops_where_nothing_is_left_to_drop():
     model, ladders = measured()
     channels = analyze(model)
     alive = select(channels, ladders, Target("macs", 1e-6), 0.0)
-    assert sorted(int(alive[l.order].sum()) for l in ladders) == [0, 8]
+    assert sorted(int(alive[ladder.order].sum()) for ladder in ladders) == [0, 8]
     assert select(channels, ladders, Target("macs", 1.0), 1e18).all()
 
 
 def test_select_prefers_what_costs_nothing():
     model, ladders = measured()
     channels = analyze(model)
-    free = [Ladder(l.order, l.counts, tuple(0.0 for _ in l.counts) if k == 1 else l.changes) for k, l in enumerate(ladders)]
+    free = [
+        Ladder(ladder.order, ladder.counts, tuple(0.0 for _ in ladder.counts) if k == 1 else ladder.changes)
+        for k, ladder in enumerate(ladders)
+    ]
     goal = channels.cost(channels.everything()).macs - 1
     alive = select(channels, free, Target("macs", 0.99), goal)
     assert alive[free[0].order].all()
@@ -461,7 +465,9 @@ def test_the_channel_search_meets_its_target(recover):
         a, b = run(masked, x)[0], run(pruned, x)[0]
         checked.append(float(np.abs(a - b).max() / np.ptp(a)))
 
-    found = search_channels(base, logits_of(base), views_of(model, task), Target("macs", 0.4), SHORT, recover=recover, check=check)
+    found = search_channels(
+        base, logits_of(base), views_of(model, task), Target("macs", 0.4), SHORT, recover=recover, check=check
+    )
     cost = analyze(found.model).cost(analyze(found.model).everything()).macs
     whole = analyze(base).cost(analyze(base).everything()).macs
     assert cost <= 0.4 * whole
@@ -537,7 +543,7 @@ def test_several_labels_leave_the_others_out():
 
 def test_a_label_without_samples():
     empty = Dataset(np.zeros((4, 3, 8, 8), np.float32), np.zeros(4, np.int64), None)
-    with pytest.raises(DataError, match="'1' ?: has no sample in the validation split"):
+    with pytest.raises(DataError, match=r"'1': has no sample in the validation split"):
         make_task(Wanted((0, 1), ("0", "1"), False, 5), Splits(dataset(20, 0), empty, dataset(20, 2), ()))
 
 

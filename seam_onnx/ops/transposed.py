@@ -54,6 +54,11 @@ def conv_transpose(torch: Any, node: ir.Node, x: Any, weight: Any, bias: Any = N
     stride = list(node.attributes.get_ints("strides", ones) or ones)
     dilation = list(node.attributes.get_ints("dilations", ones) or ones)
     extra = list(node.attributes.get_ints("output_padding", [0] * rank) or [0] * rank)
+    target = list(node.attributes.get_ints("output_shape", ()) or ())[-rank:]
+    if target:  # larger than the full result: zeros behind it
+        spans = zip(x.shape[2:], stride, weight.shape[2:], dilation, strict=True)
+        full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in spans]
+        extra = [max(e, t - f) for e, t, f in zip(extra, target, full, strict=True)]
     run = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[rank - 1]
     y = run(x, weight, bias, stride, 0, 0, node.attributes.get_int("group", 1), dilation)
     if any(extra):

@@ -50,8 +50,10 @@ def head_channels(model: Model) -> tuple[Channels, str, Labels]:
     channels = channels_of(walk, model)
     roots = channels.roots[labels]
     node = next((name for (name, slot), made in channels.made.items() if np.array_equal(channels.roots[made], roots)), None)
-    if node is None or 0 in roots or len(np.unique(roots)) < len(roots):
+    mixed = [mix.node for mix in channels.mixes if np.isin(channels.roots[mix.labels], roots).any()]
+    if node is None or 0 in roots or len(np.unique(roots)) < len(roots) or mixed:
         reasons = "; ".join(str(b) for b in channels.blockers[-2:]) or "they are not made by one layer"
+        reasons = f"node {mixed[0]!r} computes with all of them" if mixed else reasons
         raise ModelError(model.path, f"its classes cannot be cut ({reasons})", "give a model whose last layer makes one row a class")
     return channels, node, labels
 
