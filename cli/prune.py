@@ -98,9 +98,7 @@ def prune(
     html: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Write the report as one HTML page.")
     ] = None,
-    card: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="Write a model card for Hugging Face.")
-    ] = None,
+    card: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write a model card for Hugging Face.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print one line.")] = False,
 ) -> None:
@@ -161,9 +159,7 @@ def prune(
     conclude(results, quiet or json == "-")
 
 
-def check_pages(
-    html: Path | None, card: Path | None, *, overwrite: bool, others: tuple[Path | None, ...]
-) -> None:
+def check_pages(html: Path | None, card: Path | None, *, overwrite: bool, others: tuple[Path | None, ...]) -> None:
     """Refuse, before any work, pages that could not be made or written."""
     for option, path, more in (("--report", html, card), ("--card", card, html)):
         if path == Path("-"):

@@ -48,7 +48,9 @@ def check_initializers(proto: ir.Model, path: Path) -> None:
             if isinstance(tensor, ir.ExternalTensor):
                 check_external(tensor, name, path)
             elif isinstance(tensor, ir.serde.TensorProtoTensor) and not complete(tensor):
-                raise BrokenModelError(what, "holds fewer or more numbers than its shape says", "export the model again")
+                raise BrokenModelError(
+                    what, "holds fewer or more numbers than its shape says", "export the model again"
+                )
 
 
 def complete(tensor: ir.serde.TensorProtoTensor) -> bool:
@@ -61,29 +63,35 @@ def check_external(tensor: ir.ExternalTensor, name: str, path: Path) -> None:
     file = Path(tensor.path)
     if not file.resolve().is_relative_to(path.parent.resolve()):
         raise BrokenModelError(
-            file, f"external data of {path.name} lies outside its folder, which onnx refuses to read", "copy it beside the model"
+            file,
+            f"external data of {path.name} lies outside its folder, which onnx refuses to read",
+            "copy it beside the model",
         )
     if not file.is_file():
         raise BrokenModelError(file, f"external data of {path.name} is missing", "put it beside the model")
     if file.stat().st_size < (tensor.offset or 0) + tensor.nbytes:
         raise BrokenModelError(file, f"external data is cut off at tensor {name!r}", "copy the file again")
     if file.stat().st_nlink > 1:
-        raise BrokenModelError(file, "external data is a hard link, which onnx refuses to read", "copy the file instead")
+        raise BrokenModelError(
+            file, "external data is a hard link, which onnx refuses to read", "copy the file instead"
+        )
 
 
 def check_connected(proto: ir.Model, path: Path) -> None:
-    """Refuse graphs in which a value is made twice or by nothing, or which have a cycle; nodes are sorted afterwards."""
+    """Refuse graphs in which a value is made twice or by nothing, or which have a cycle; then sort the nodes."""
     graph = proto.graph
     inputs = Counter(v.name for v in graph.inputs)
     made = inputs + Counter(o.name for node in graph for o in node.outputs if o.name)
-    made += Counter(name for name in graph.initializers if name not in inputs)  # before IR 4 each is an input as well
+    made += Counter(name for name in graph.initializers if name not in inputs)  # before IR 4 an input too
     if repeated := sorted(str(name) for name, count in made.items() if count > 1):
         raise BrokenModelError(f"{path}, value {repeated[0]!r}", "is made twice", "export the model again")
     for node in graph:
         for value in node.inputs:
             if value is not None and value.name not in made:
                 raise BrokenModelError(
-                    f"{path}, node {node.name!r} ({node.op_type})", f"reads {value.name!r}, which nothing makes", "export it again"
+                    f"{path}, node {node.name!r} ({node.op_type})",
+                    f"reads {value.name!r}, which nothing makes",
+                    "export it again",
                 )
     for value in graph.outputs:
         if value.name not in made:

@@ -14,7 +14,8 @@ from seam_onnx.evaluate import evaluate
 __all__ = ["fold_constants", "free_name", "new_initializer", "set_initializer", "store", "unshare_constants"]
 
 NEVER = {
-    "DequantizeLinear", "QuantizeLinear", "Dropout", "If", "Loop", "Scan", "SequenceEmpty", "SequenceConstruct", "Optional",
+    "DequantizeLinear", "QuantizeLinear", "Dropout", "If", "Loop", "Scan", "SequenceEmpty", "SequenceConstruct",
+    "Optional",
 }  # fmt: skip
 SMALL = 1 << 16
 """Elements up to which a constant is copied for each of its readers."""
@@ -42,7 +43,9 @@ def foldable(node: ir.Node) -> bool:
 
 def fold(graph: ir.Graph, node: ir.Node, opset: int) -> None:
     """Replace one node by initializers that carry its outputs' names, unless that would bloat the file."""
-    arrays = [None if value is None or value.const_value is None else value.const_value.numpy() for value in node.inputs]
+    arrays = [
+        None if value is None or value.const_value is None else value.const_value.numpy() for value in node.inputs
+    ]
     results = evaluate(node, opset, arrays)
     if results is None or any(r.dtype == object for r in results):
         return
@@ -68,8 +71,8 @@ def unshare_constants(proto: ir.Model) -> None:
     """Give each reader its own copy of a small constant, in place.
 
     Exporters merge equal constants, and rotary embeddings share one table over all layers. Shared, it would tie the
-    channels of layers that have nothing to do with each other. Weights (read by a contraction or a look-up) stay shared:
-    there it is meant.
+    channels of layers that have nothing to do with each other. Weights (read by a contraction or a look-up) stay
+    shared: there it is meant.
     """
     graph = proto.graph
     for name, value in list(graph.initializers.items()):

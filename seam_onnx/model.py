@@ -8,6 +8,7 @@ inference are swallowed (`shapes` does its own inference and says what stays unk
 """
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from seam_onnx.straighten import straighten
 
 __all__ = ["OLDEST_OPSET", "Model", "check_finite", "load", "save", "serialized"]
 
+logging.getLogger("onnx_ir").addHandler(logging.NullHandler())  # what it warns of is raised as an error here
 LARGEST_INLINE = 1_800_000_000
 """Bytes of weights above which a file must use external data (protobuf stops at 2 GiB)."""
 
@@ -115,6 +117,8 @@ def read(path: Path) -> ir.Model:
         raise PathError(path, f"cannot be read ({error.strerror or error})", "check the file's permissions") from error
     except Exception as error:
         raise NotOnnxError(path, f"is not an ONNX file, or is cut off ({reason(error)})", "export it again") from error
+    if message.graph.sparse_initializer:
+        raise ModelError(path, "has sparse initializers, which are not read", "export it with dense ones")
     if message.ir_version == 0 or not message.graph.output or not message.opset_import:
         raise NotOnnxError(path, "holds no ONNX graph", "export it again, or check that the download is complete")
     try:

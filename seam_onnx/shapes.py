@@ -40,7 +40,9 @@ class Shapes:
         try:
             return self.dims[str(value.name)]
         except KeyError:
-            raise ShapeError(f"value {value.name!r}", "its shape is unknown", "run onnx shape inference on the model") from None
+            raise ShapeError(
+                f"value {value.name!r}", "its shape is unknown", "run onnx shape inference on the model"
+            ) from None
 
 
 def infer_shapes(proto: ir.Model, sizes: Mapping[str, int]) -> Shapes:
@@ -73,7 +75,9 @@ def input_shape(value: ir.Value, sizes: Mapping[str, int]) -> tuple[int, ...]:
             dims.append(1)
         else:
             shown = name or f"axis {axis}"
-            raise ShapeError(f"input {value.name!r}", f"the size of {shown} is unknown", f"give it with --shape {shown}=SIZE")
+            raise ShapeError(
+                f"input {value.name!r}", f"the size of {shown} is unknown", f"give it with --shape {shown}=SIZE"
+            )
     return tuple(dims)
 
 
@@ -98,6 +102,8 @@ class Inference:
         if self.evaluate(node):
             return
         inferred = self.infer(node)
+        if node.op_type == "GroupNormalization" and (x := node.inputs[0]) is not None:  # onnx cannot
+            inferred = {str(node.outputs[0].name): (self.dims.get(str(x.name)), self.types.get(str(x.name)))}
         for value in node.outputs:
             dims, dtype = inferred.get(str(value.name), (None, None))
             if dims is None and value.shape is not None:
@@ -158,7 +164,11 @@ class Inference:
 
     def integers(self, node: ir.Node) -> dict[str, np.ndarray]:
         """The small known inputs: shapes, axes, sizes, scales."""
-        found = {str(v.name): self.content(v) for v in node.inputs if v is not None and np.prod(self.dims.get(str(v.name), (9999,))) < 64}
+        found = {
+            str(v.name): self.content(v)
+            for v in node.inputs
+            if v is not None and np.prod(self.dims.get(str(v.name), (9999,))) < 64
+        }
         return {name: array for name, array in found.items() if array is not None}
 
 

@@ -60,15 +60,20 @@ def removal_gap(model: Model, masks: MaskSet, batch: int = 3, seed: int = 0) -> 
 
 
 def drawn_masks(model: Model, channels: Channels, seed: int) -> MaskSet:
-    """Random weight masks: per floating-point initializer nothing, single elements, whole slices, or all dropped."""
+    """Random weight masks: per floating-point initializer nothing, single elements, whole slices, or all dropped.
+
+    Single numbers and the scales of a Resize are no weights.
+    """
     rng = np.random.default_rng(seed)
+    scales = {v.name for node in model.graph if node.op_type == "Resize" for v in node.inputs[1:] if v is not None}
     masks = {}
     for name, shape in channels.elements.items():
-        kind = rng.integers(5) if np.prod(shape) > 1 else 9  # a factor or divisor for all is no weight
-        keep = rng.choice([0.0, 0.1, 0.5, 0.9])
+        kind, keep = rng.integers(5), rng.choice([0.0, 0.1, 0.5, 0.9])
+        if np.prod(shape) == 1 or name in scales:
+            continue
         if kind == 0:
             masks[name] = rng.random(shape) < keep
-        elif kind in (1, 2) and shape:
+        elif kind in (1, 2):
             axis = int(rng.integers(len(shape)))
             masks[name] = rng.random([n if k == axis else 1 for k, n in enumerate(shape)]) < keep
     return MaskSet(masks, model.sha256)

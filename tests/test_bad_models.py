@@ -227,3 +227,20 @@ def test_classes_that_no_layer_makes():
     assert classes(model) == 5
     with refusal(ModelError, "cannot be cut"):
         cut_head(model, (0,), rest=False)
+
+
+def test_sparse_initializers(tmp_path):
+    proto = parse("(float[N, 4] x) => (float[N, 3] y) <float[4, 3] w> { y = MatMul (x, w) }")
+    del proto.graph.initializer[:]
+    sparse = onnx.SparseTensorProto(dims=[4, 3])
+    sparse.values.CopyFrom(helper.make_tensor("w", TensorProto.FLOAT, [2], [1.0, 2.0]))
+    sparse.indices.CopyFrom(helper.make_tensor("i", TensorProto.INT64, [2], [0, 5]))
+    proto.graph.sparse_initializer.append(sparse)
+    with refusal(ModelError, "sparse"):
+        load(written(proto, tmp_path))
+
+
+def test_refusals_print_nothing(tmp_path, capfd):
+    with refusal(BrokenModelError):
+        load(changed(tmp_path, lambda g: g.node[1].input.__setitem__(0, "nowhere")))
+    assert capfd.readouterr() == ("", "")

@@ -90,8 +90,17 @@ def move_reshape(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
     assert x is not None
     after = walk.dims(y)
     if node.op_type == "Reshape":
-        walk.operand(node, 1, new_sizes(walk, y))
+        walk.operand(node, 1, reshaped_sizes(walk, node, new_sizes(walk, y)))
     return [reshape(array, walk.dims(x), after)]
+
+
+def reshaped_sizes(walk: Walk, node: ir.Node, sizes: dict[int, int]) -> dict[int, int]:
+    """The changes to a Reshape's operand. Where one is computed and channels stand in the batch, -1 stands for both."""
+    given, content = node.inputs[1], walk.array(node.inputs[1])
+    if 0 not in sizes or given is None or given.const_value is not None or content is None:
+        return sizes
+    dims = walk.dims(node.outputs[0])
+    return sizes | {k: dims[k] for k, size in enumerate(content) if size == -1} | {0: -1}
 
 
 def new_sizes(walk: Walk, value: ir.Value) -> dict[int, int]:

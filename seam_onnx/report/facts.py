@@ -201,7 +201,7 @@ def checks(report: Report) -> list[str]:
         f"Lowering: torch against onnxruntime {proof.lowering.relative:.1e} of the outputs' range.",
         f"Test: McNemar p = {one.p:.3f} ({kind}); {one.b} only the pruned model got right, {one.c} only the original.",
         *(
-            f"Latency, batch {t.batch}, {t.model}: {len(t.samples)} interleaved samples of {t.loops} calls, "
+            f"Latency, batch {t.batch}, {t.model}: {len(t.samples)} interleaved samples, each the mean of {t.loops}, "
             f"{t.provider}, {threads(t)}, "
             f"warm-up {'stable' if t.stable else 'not stable'} after {t.warmup_calls} calls."
             for t in proof.latency.timings

@@ -58,7 +58,7 @@ def require_matplotlib() -> None:
 
 
 def figures(report: Report) -> dict[str, str]:
-    """SVG by the figure's name: 'tradeoff', 'latency', 'widths' and, where there was any, 'training'.
+    """SVG by the figure's name: 'tradeoff' and 'latency' if that was measured, 'widths', 'training' if any.
 
     Takes about a second.
 
@@ -66,12 +66,12 @@ def figures(report: Report) -> dict[str, str]:
         UsageError: as for `require_matplotlib`.
     """
     require_matplotlib()
-    height = 1.2 + 1.9 * len(batches(report))
-    drawn = {
-        "tradeoff": _svg("tradeoff", 3.2, lambda figure: _tradeoff(figure, report)),
-        "latency": _svg("latency", height, lambda figure: _latency(figure, report)),
-        "widths": _svg("widths", 3.0, lambda figure: _widths(figure, report)),
-    }
+    drawn = {}
+    if batches(report):
+        height = 1.2 + 1.9 * len(batches(report))
+        drawn["tradeoff"] = _svg("tradeoff", 3.2, lambda figure: _tradeoff(figure, report))
+        drawn["latency"] = _svg("latency", height, lambda figure: _latency(figure, report))
+    drawn["widths"] = _svg("widths", 3.0, lambda figure: _widths(figure, report))
     if report.search.curve:
         drawn["training"] = _svg("training", 5.2, lambda figure: _training(figure, report))
     return drawn
@@ -98,10 +98,10 @@ def _svg(name: str, height: float, draw: Callable[["Figure"], None]) -> str:
 def _tradeoff(figure: "Figure", report: Report) -> None:
     """Accuracy on test against p50 at the smallest batch size, both with 95 % intervals."""
     axes = figure.subplots()
-    test, seed = report.proof.test, report.proof.latency.seed
+    test, seed, batch = report.proof.test, report.proof.latency.seed, batches(report)[0]
     slowest = 0.0
     for model, found in (("original", test.restricted), ("pruned", test.pruned)):
-        one = timing(report, model, batches(report)[0]) if batches(report) else None
+        one = timing(report, model, batch)
         if one is None:
             continue
         around = bootstrap_ratio(one.samples, np.ones(len(one.samples)).tolist(), seed=seed)
@@ -114,7 +114,7 @@ def _tradeoff(figure: "Figure", report: Report) -> None:
         )  # fmt: skip
         slowest = max(slowest, around.high)
     axes.set_xlim(0, 1.15 * slowest or 1)
-    axes.set(xlabel=f"latency, p50, batch {(batches(report) or [1])[0]} (ms)", ylabel="accuracy on test (%)")
+    axes.set(xlabel=f"latency, p50, batch {batch} (ms)", ylabel="accuracy on test (%)")
     _legend(axes)
 
 
@@ -166,8 +166,8 @@ def _training(figure: "Figure", report: Report) -> None:
 def _latency(figure: "Figure", report: Report) -> None:
     """Share of calls at most so long, a panel for each batch size; the medians are dotted."""
     sizes = batches(report)
-    panels = figure.subplots(max(1, len(sizes)), 1, squeeze=False)[:, 0]
-    for panel, batch in zip(panels, sizes, strict=False):
+    panels = figure.subplots(len(sizes), 1, squeeze=False)[:, 0]
+    for panel, batch in zip(panels, sizes, strict=True):
         found = [one for one in report.proof.latency.timings if one.batch == batch and one.model in _COLOURS]
         for one in found:
             _distribution(panel, one)

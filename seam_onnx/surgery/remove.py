@@ -113,8 +113,12 @@ def rewritten(node: ir.Node, array: Array, entries: Mapping[int, int]) -> Array:
 
 
 def put_over(graph: ir.Graph, node: ir.Node, index: int, value: ir.Value, known: Array, entries: Mapping[int, int]) -> None:
-    """Insert `computed * others + new` in front of the operand (Where only exists since opset 9)."""
-    new = {k: size for k, size in entries.items() if node.op_type != "Reshape" or known[k] > 0}
+    """Insert `computed * others + new` in front of the operand (Where only exists since opset 9).
+
+    Of a Reshape's entries those that say 0 or -1 stay, unless another one becomes the -1.
+    """
+    every = node.op_type != "Reshape" or -1 in entries.values()
+    new = {k: size for k, size in entries.items() if every or known[k] > 0}
     steps = {"Mul": [int(k not in new) for k in range(len(known))], "Add": [new.get(k, 0) for k in range(len(known))]}
     for op_type, numbers in steps.items() if new else ():
         name = f"{node.name}.{index}.{op_type.lower()}"
