@@ -164,13 +164,20 @@ def table(rows: list[dict[str, Any]]) -> str:
     for r in rows:
         laws = [f"{r[k]:.0e}" if k in r else "" for k in ("L1", "L2", "L3")]
         gone = f"{r['gone']:.0%}" if "gone" in r else ""
-        lines.append(f"| {r['model']} | {r['exporter']} | {' | '.join(laws)} | {gone} | {r.get('gradients', '')} | {verdict(r)} |")
+        lines.append(
+            f"| {r['model']} | {r['exporter']} | {' | '.join(laws)} | {gone} | {r.get('gradients', '')} | {verdict(r)} |"
+        )
     good = sum(verdict(r) == "ok" for r in rows)
     average = sum(r["gone"] for r in done) / max(1, len(done))
     above = sum(r["gone"] >= 0.6 for r in done)
-    lines += ["", f"{good} of {len(rows)} rows hold all laws; on average {average:.1%} of the parameters go, at least 60 % on {above}.", ""]
+    lines += [
+        "",
+        f"{good} of {len(rows)} rows hold all laws; "
+        f"on average {average:.1%} of the parameters go, at least 60 % on {above}.",
+        "",
+    ]
     for r in rows:
-        reasons = [r["refused"]] if "refused" in r else [b for b in r["blockers"]]
+        reasons = [r["refused"]] if "refused" in r else list(r["blockers"])
         lines += [f"- **{r['model']}, {r['exporter']}**: {'; '.join(reasons[:6])}"] if reasons else []
     return "\n".join(lines) + "\n"
 
@@ -202,7 +209,13 @@ def sweep(options: argparse.Namespace) -> None:
     for name in options.models:
         for exporter in options.exporters:
             rows.append(make_row(options.work, name, exporter, options.again))
-            print(name, exporter, verdict(rows[-1]), {k: rows[-1].get(k) for k in ("L1", "L2", "L3", "gone", "refused")}, flush=True)
+            print(
+                name,
+                exporter,
+                verdict(rows[-1]),
+                {k: rows[-1].get(k) for k in ("L1", "L2", "L3", "gone", "refused")},
+                flush=True,
+            )
     if options.out:
         options.out.write_text(table(rows))
 

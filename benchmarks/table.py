@@ -1,6 +1,6 @@
 """Rows of the README's table from the JSON reports of `seam-onnx prune`.
 
-    python benchmarks/table.py report.json [report.json ...]
+python benchmarks/table.py report.json [report.json ...]
 """
 
 import json
@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HEADER = """| model, labels | search | accuracy: original free / restricted / pruned (test) | parameters | MACs | p50 ratio: {batches} | search time |
-|---|---|---|---|---|---|---|"""
+HEADER = (
+    "| model, labels | search | accuracy: original free / restricted / pruned (test) | parameters | MACs "
+    "| p50 ratio: {batches} | search time |\n|---|---|---|---|---|---|---|"
+)
 
 
 def percent(accuracy: dict[str, Any]) -> str:
@@ -24,9 +26,13 @@ def row(report: dict[str, Any]) -> str:
     test, before, after = proof["test"], report["before"], report["after"]
     accuracies = f"{test['original']['value']:.2%} / {percent(test['restricted'])} / {percent(test['pruned'])}"
     ratios = ", ".join(
-        f"{c['ratio']:.2f} ({c['interval']['low']:.2f} to {c['interval']['high']:.2f})" for c in proof["latency"]["comparisons"]
+        f"{c['ratio']:.2f} ({c['interval']['low']:.2f} to {c['interval']['high']:.2f})"
+        for c in proof["latency"]["comparisons"]
     )
-    how = f"{search['granularity']} {search['target']}".strip() + f", {search['recipe']['epochs']:g} epochs, seed {search['recipe']['seed']}"
+    how = (
+        f"{search['granularity']} {search['target']}".strip()
+        + f", {search['recipe']['epochs']:g} epochs, seed {search['recipe']['seed']}"
+    )
     kept = f", mask keeps {search['kept']:.1%}" if search["granularity"] == "weight" else ""
     cells = (
         f"{Path(problem['model']).name}, {', '.join(problem['labels'])}",

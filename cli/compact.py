@@ -19,12 +19,8 @@ __all__ = ["compact"]
 
 def compact(
     model: Annotated[Path, typer.Argument(help="ONNX file: masked, sparse, or as it was trained.")],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where the smaller model goes.")
-    ] = None,
-    shape: Annotated[
-        list[str] | None, typer.Option(help="Size of a symbolic input dimension, name=size.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the smaller model goes.")] = None,
+    shape: Annotated[list[str] | None, typer.Option(help="Size of a symbolic input dimension, name=size.")] = None,
     plan: Annotated[
         str | None, typer.Option(help="Write what goes and what stays to this JSON file, - for stdout.")
     ] = None,

@@ -14,9 +14,7 @@ __all__ = ["inspect"]
 
 def inspect(
     model: Annotated[Path, typer.Argument(help="ONNX file, opset 7 or newer.")],
-    shape: Annotated[
-        list[str] | None, typer.Option(help="Size of a symbolic input dimension, name=size.")
-    ] = None,
+    shape: Annotated[list[str] | None, typer.Option(help="Size of a symbolic input dimension, name=size.")] = None,
     json: Annotated[str | None, typer.Option(help="Write everything to this file, - for stdout.")] = None,
 ) -> None:
     """Show what could be removed from a model: channel groups with their cost, and what pins the others.

@@ -37,12 +37,8 @@ class Recover(StrEnum):
 
 def prune(
     model: Annotated[Path, typer.Argument(help="ONNX classifier, opset 7 or newer.")],
-    labels: Annotated[
-        str, typer.Option(help="Wanted labels: names, indices, ranges or @file, e.g. cat,dog or 3-7.")
-    ],
-    data: Annotated[
-        Path, typer.Option(help="Labelled data: .npz, a folder of class folders, or a CSV of path,label.")
-    ],
+    labels: Annotated[str, typer.Option(help="Wanted labels: names, indices, ranges or @file, e.g. cat,dog or 3-7.")],
+    data: Annotated[Path, typer.Option(help="Labelled data: .npz, a folder of class folders, or a CSV of path,label.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the pruned model goes.")],
     val: Annotated[
         Path | None, typer.Option(help="Fresh labelled data to select on, in any of the same forms.")
@@ -58,41 +54,30 @@ def prune(
         Granularity, typer.Option(help="channel: removable; weight: SeaM as published.")
     ] = Granularity.channel,
     recover: Annotated[Recover, typer.Option(help="What to train of what stays.")] = Recover.finetune,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the training data [30; weight: 300].")
-    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training data [30; weight: 300].")] = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     width_step: Annotated[int, typer.Option(min=1, help="Widths stay multiples of this.")] = 8,
     mask_rate: Annotated[float, typer.Option(help="SeaM: learning rate of masks.")] = 0.05,
     head_rate: Annotated[float, typer.Option(help="SeaM: learning rate of the new head.")] = 0.1,
     alpha: Annotated[float, typer.Option(min=0, help="SeaM: weight of the kept ratio in the loss.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    preprocess: Annotated[
-        Path | None, typer.Option(help="preprocess.json or preprocessor_config.json.")
-    ] = None,
+    preprocess: Annotated[Path | None, typer.Option(help="preprocess.json or preprocessor_config.json.")] = None,
     size: Annotated[str | None, typer.Option(help="Image size: 224 or 240x320 (height x width).")] = None,
     mean: Annotated[str | None, typer.Option(help="Subtracted after scaling, e.g. .485,.456,.406.")] = None,
     std: Annotated[str | None, typer.Option(help="Divides after that.")] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="Multiplies raw pixels [1/255 for 8-bit images].")
-    ] = None,
+    scale: Annotated[float | None, typer.Option(help="Multiplies raw pixels [1/255 for 8-bit images].")] = None,
     layout: Annotated[str | None, typer.Option(help="nchw, nhwc or none.")] = None,
     channels: Annotated[str | None, typer.Option(help="rgb, bgr or gray.")] = None,
-    augment: Annotated[
-        str | None, typer.Option(help="crop,flip or none [by the number of channels].")
-    ] = None,
-    provider: Annotated[
-        str, typer.Option(help="onnxruntime provider that judges: cpu, cuda, tensorrt, auto.")
-    ] = "cpu",
+    augment: Annotated[str | None, typer.Option(help="crop,flip or none [by the number of channels].")] = None,
+    provider: Annotated[str, typer.Option(help="onnxruntime provider that judges: cpu, cuda, tensorrt, auto.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="onnxruntime threads while timing, 0 for all.")] = 1,
     batch: Annotated[str, typer.Option(help="Batch sizes to time, comma-separated.")] = "1",
     device: Annotated[str, typer.Option(help="Where torch searches: auto, cpu, cuda.")] = "auto",
-    shape: Annotated[
-        list[str] | None, typer.Option(help="Size of a symbolic input dimension, name=size.")
-    ] = None,
+    shape: Annotated[list[str] | None, typer.Option(help="Size of a symbolic input dimension, name=size.")] = None,
     require: Require = None,
     export_snippet: Annotated[
-        Path | None, typer.Option(help="Write a script that serves the model, image file to label, to this place beside it.")
+        Path | None,
+        typer.Option(help="Write a script that serves the model, image file to label, to this place beside it."),
     ] = None,
     json: Annotated[str | None, typer.Option(help="Write the report to this file, - for stdout.")] = None,
     html: Annotated[
@@ -139,9 +124,7 @@ def prune(
         batches=counts(batch, "--batch"), device=device, sizes=sizes(shape or ()),
         overwrite=force, snippet=export_snippet, command=shlex.join(["seam-onnx", *sys.argv[1:]]),
     )  # fmt: skip
-    report_path(
-        json, "--json", overwrite=force, others=(model, data, output, val, names, preprocess)
-    )
+    report_path(json, "--json", overwrite=force, others=(model, data, output, val, names, preprocess))
     written = (output, export_snippet, Path(json) if json and json != "-" else None)
     check_pages(html, card, overwrite=force, others=(model, data, val, names, preprocess, *written))
     with progress(quiet) as observer:

@@ -118,8 +118,6 @@ def group_costs(channels: Channels, whole: Cost) -> tuple[GroupCost, ...]:
         rest = channels.cost(channels.without(group.channels))
         axes = tuple(f"{axis.initializer}[{axis.dim}]" for axis in group.axes)
         found.append(
-            GroupCost(
-                group.name, len(group.channels), axes, whole.macs - rest.macs, whole.params - rest.params
-            )
+            GroupCost(group.name, len(group.channels), axes, whole.macs - rest.macs, whole.params - rest.params)
         )
     return tuple(found)

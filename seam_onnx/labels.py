@@ -155,9 +155,7 @@ def _indices(entry: str, quoted: bool, classes: int, names: Sequence[str]) -> Se
     called = tuple(i for i, name in enumerate(names) if name == entry)
     if called and inside and called != tuple(range(first, last + 1)):
         why = f"is the name of class {called[0]} and also an index"
-        raise LabelError(
-            f"label {entry!r}", why, f"write '\"{entry}\"' for the name, {first}-{last} for the index"
-        )
+        raise LabelError(f"label {entry!r}", why, f"write '\"{entry}\"' for the name, {first}-{last} for the index")
     if called:
         return (_index_of_name(entry, classes, names),)
     if not inside:

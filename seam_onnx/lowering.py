@@ -44,7 +44,9 @@ class Op(nn.Module):
         try:
             return self.run(torch, self.node, *operands) if self.kept is None else self.combine(self.kept, operands)
         except NotImplementedError as error:
-            raise UnsupportedOpError(f"node {self.node.name!r}", f"{error} cannot be run in torch", "add a lowering, see CONTRIBUTING.md") from error
+            raise UnsupportedOpError(
+                f"node {self.node.name!r}", f"{error} cannot be run in torch", "add a lowering, see CONTRIBUTING.md"
+            ) from error
 
     def combine(self, kept: Mask, operands: list[Any]) -> Any:
         """The op over some of its first operand's channels; results stand among zeros, see `seam_onnx.ops.mixing`."""
@@ -162,7 +164,9 @@ class Builder:
         """Add an initializer to the module."""
         attribute = f"weight_{len(self.root._parameters) + len(self.root._buffers)}"
         if tensor.dtype.is_floating_point():
-            self.root.register_parameter(attribute, nn.Parameter(torch.from_numpy(np.array(tensor.numpy(), np.float32))))
+            self.root.register_parameter(
+                attribute, nn.Parameter(torch.from_numpy(np.array(tensor.numpy(), np.float32)))
+            )
             self.names[name] = attribute
         else:
             self.root.register_buffer(attribute, torch.from_numpy(np.array(tensor.numpy())))
@@ -205,11 +209,15 @@ def converted(model: Model, node: ir.Node) -> tuple[nn.Module, set[str]]:
             continue
         except Exception as error:
             raise UnsupportedOpError(
-                f"node {node.name!r}", f"onnx2torch cannot convert this {node.op_type} ({error})", "add a lowering, see CONTRIBUTING.md"
+                f"node {node.name!r}",
+                f"onnx2torch cannot convert this {node.op_type} ({error})",
+                "add a lowering, see CONTRIBUTING.md",
             ) from error
         return result.torch_module, set(result.onnx_mapping.inputs)
     raise UnsupportedOpError(
-        f"node {node.name!r}", f"{node.op_type} (opset {model.opset}) cannot be run in torch", "add a lowering, see CONTRIBUTING.md"
+        f"node {node.name!r}",
+        f"{node.op_type} (opset {model.opset}) cannot be run in torch",
+        "add a lowering, see CONTRIBUTING.md",
     )
 
 

@@ -29,8 +29,13 @@ def straighten(proto: ir.Model) -> None:
 
 def two_sizes(proto: ir.Model) -> list[dict[str, int]]:
     """Two sets of sizes for the symbolic dimensions: a batch of 1 and of 2, anything else 32 and 48 long."""
-    names = {str(dim.value): k for v in proto.graph.inputs for k, dim in enumerate(v.shape or ()) if not isinstance(dim, int)}
-    return [{name: (1 if axis == 0 else 32) for name, axis in names.items()}, {name: (2 if axis == 0 else 48) for name, axis in names.items()}]
+    names = {
+        str(dim.value): k for v in proto.graph.inputs for k, dim in enumerate(v.shape or ()) if not isinstance(dim, int)
+    }
+    return [
+        {name: (1 if axis == 0 else 32) for name, axis in names.items()},
+        {name: (2 if axis == 0 else 48) for name, axis in names.items()},
+    ]
 
 
 def frozen(proto: ir.Model, found: Sequence[Shapes]) -> Iterator[tuple[ir.Value, np.ndarray]]:

@@ -73,9 +73,7 @@ def draw(labels: NDArray[np.int64], wanted: Wanted, rng: np.random.Generator) ->
     return np.sort(np.concatenate([mine, rng.permutation(others)[:count]]))
 
 
-def balanced(
-    part: Dataset, old: NDArray[np.int64], wanted: Wanted, seed: int
-) -> tuple[Dataset, NDArray[np.int64]]:
+def balanced(part: Dataset, old: NDArray[np.int64], wanted: Wanted, seed: int) -> tuple[Dataset, NDArray[np.int64]]:
     """A split for judging: see the module's docstring."""
     if not wanted.rest:
         return part, old

@@ -70,9 +70,7 @@ def test_arrange_recognises_channels_first_in_both_dtypes():
             assert np.array_equal(arranged, images)
             assert arranged.dtype == images.dtype
         assert Preprocess(layout="nhwc").arrange(images).shape == (2, 4, 5, 3)
-    mfcc = RNG.standard_normal((2, 1, 49, 3)).astype(
-        np.float32
-    )  # would be (N, H, W, 3) but for the known size
+    mfcc = RNG.standard_normal((2, 1, 49, 3)).astype(np.float32)  # would be (N, H, W, 3) but for the known size
     assert np.array_equal(Preprocess(size=(49, 3), channels="gray").arrange(mfcc), mfcc)
 
 
@@ -96,9 +94,7 @@ def test_arrays_are_resized_as_files_are(channels):
     assert np.array_equal(preprocess.arrange_one(Image.fromarray(image)), want)
     if channels != "gray":  # luma before or after resizing rounds differently for files and arrays alike
         assert np.array_equal(preprocess.arrange(image[None])[0], want)
-    assert np.array_equal(
-        preprocess.arrange(image[None]), preprocess.arrange(image[None].transpose(0, 3, 1, 2))
-    )
+    assert np.array_equal(preprocess.arrange(image[None]), preprocess.arrange(image[None].transpose(0, 3, 1, 2)))
 
 
 def test_shorter_side_then_the_centre():
@@ -548,9 +544,7 @@ def test_tables(tmp_path):
     for index in range(3):
         save(tmp_path / "images" / f"{index}.png")
     path = tmp_path / "table.csv"
-    path.write_text(
-        "label,split,path\ndog,train,images/0.png\n\ncat,TEST,images/1.png\n dog ,, images/2.png\n"
-    )
+    path.write_text("label,split,path\ndog,train,images/0.png\n\ncat,TEST,images/1.png\n dog ,, images/2.png\n")
     raw = read(path)
     assert raw.names == ("cat", "dog")
     assert (raw.train.y.tolist(), raw.test.y.tolist(), raw.val) == ([1, 1], [0], None)

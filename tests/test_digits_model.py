@@ -114,9 +114,7 @@ def test_preprocessing_was_measured_on_the_training_images(data, preprocess):
 
 def test_graph_has_the_parts_that_it_is_shipped_for(model):
     shapes = {i.name: list(i.dims) for i in model.graph.initializer}
-    nodes = {
-        op: [n for n in model.graph.node if n.op_type == op] for op in ("Conv", "BatchNormalization", "Add")
-    }
+    nodes = {op: [n for n in model.graph.node if n.op_type == op] for op in ("Conv", "BatchNormalization", "Add")}
     assert len(nodes["Conv"]) == len(nodes["BatchNormalization"]) == 9
     assert len(nodes["Add"]) == 3
     groups = [next(a.i for a in n.attribute if a.name == "group") for n in nodes["Conv"]]

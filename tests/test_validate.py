@@ -74,9 +74,7 @@ DOUBLE = text_model("(float[batch, 3] x) => (float[batch, 3] y)", "y = Add(x, x)
 # y = 2x, batch fixed at 4
 DOUBLE_4 = text_model("(float[4, 3] x) => (float[4, 3] y)", "y = Add(x, x)")
 # y = 2x + 0.5, dynamic batch
-SHIFTED = text_model(
-    "(float[batch, 3] x) => (float[batch, 3] y) <float c = {0.5}>", "z = Add(x, x) y = Add(z, c)"
-)
+SHIFTED = text_model("(float[batch, 3] x) => (float[batch, 3] y) <float c = {0.5}>", "z = Add(x, x) y = Add(z, c)")
 # rows that say which batch they were computed in: y = x + number of rows
 COUNTS = text_model(
     "(float[batch, 3] x) => (float[batch, 3] y) <int64[1] one = {1}>",
@@ -127,9 +125,7 @@ def test_dynamic_batch_is_chunked_by_the_batch_asked_for() -> None:
         ("uint8", np.uint8, [100.4, 0, -7], [200, 0, 0]),  # rounded and clipped
     ],
 )
-def test_input_is_cast_to_the_models_dtype(
-    kind: str, dtype: type, given: list[float], expected: list[float]
-) -> None:
+def test_input_is_cast_to_the_models_dtype(kind: str, dtype: type, given: list[float], expected: list[float]) -> None:
     # the addition stands between casts, as onnxruntime adds no uint8
     to = 1
     back = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -159,9 +155,7 @@ def test_output_without_a_batch_axis_runs_in_one_chunk_only() -> None:
 
 def test_failure_while_running_is_a_model_error(capfd: pytest.CaptureFixture[str]) -> None:
     # batch declared dynamic, but the reshape holds for 2 rows only
-    model = text_model(
-        "(float[batch, 3] x) => (float[two, three] y) <int64[2] s = {2, 3}>", "y = Reshape(x, s)"
-    )
+    model = text_model("(float[batch, 3] x) => (float[two, three] y) <int64[2] s = {2, 3}>", "y = Reshape(x, s)")
     with pytest.raises(ModelError, match="batch of 5") as caught:
         open_session(model).run(rows(5))
     assert "\n" not in str(caught.value)
@@ -499,9 +493,7 @@ def test_parity_of_two_models(tmp_path: Path) -> None:
 def test_measure_reports_every_model_at_every_batch() -> None:
     seen: list[LatencyProgress] = []
     sessions = {"first": open_session(DOUBLE), "second": open_session(SHIFTED)}
-    latency = measure(
-        sessions, rows(2), batches=(4, 1), rounds=12, min_seconds=0, seed=3, progress=seen.append
-    )
+    latency = measure(sessions, rows(2), batches=(4, 1), rounds=12, min_seconds=0, seed=3, progress=seen.append)
     assert [(t.model, t.batch) for t in latency.timings] == [
         ("first", 1),
         ("second", 1),
@@ -560,9 +552,7 @@ def test_turns_are_interleaved_shuffled_and_preceded_by_one_free_call() -> None:
     def order(seed: int) -> list[str]:
         log: list[str] = []
         calls = {name: (lambda name=name: log.append(name)) for name in "ab"}
-        found = take_turns(
-            calls, {"a": 1, "b": 2}, 20, np.random.default_rng(seed), lambda _: log.append("|")
-        )
+        found = take_turns(calls, {"a": 1, "b": 2}, 20, np.random.default_rng(seed), lambda _: log.append("|"))
         assert {name: len(samples) for name, samples in found.items()} == {"a": 20, "b": 20}
         return "".join(log).strip("|").split("|")
 

@@ -38,7 +38,12 @@ class Constants:
             if spec is not None and all(v in model.shapes and v.name not in model.shapes.known for v in named):
                 try:
                     spec.family.zero(self, node)
-                except (SeamError, ValueError, IndexError, AssertionError):  # a rule that cannot say leaves them unknown
+                except (
+                    SeamError,
+                    ValueError,
+                    IndexError,
+                    AssertionError,
+                ):  # a rule that cannot say leaves them unknown
                     continue
 
     def get(self, value: ir.Value | None) -> Array:
@@ -96,7 +101,9 @@ def site(model: Model, node: ir.Node, read: Binding, rows: NDArray[np.int64], co
     assert value is not None
     assert x is not None
     weight, mask = contracted(node, value.numpy())
-    group = len(rows) // max(1, len(rows) // (node.attributes.get_int("group", 1) or 1)) if node.op_type == "Conv" else 1
+    group = (
+        len(rows) // max(1, len(rows) // (node.attributes.get_int("group", 1) or 1)) if node.op_type == "Conv" else 1
+    )
     axis = -1 if node.op_type == "MatMul" else 1
     arriving = channel_constants(constants, x, axis, weight.shape[1] * group).reshape(group, -1)
     silent = (arriving == 0) | (~np.isnan(arriving) & fold_site(node))

@@ -132,9 +132,9 @@ class Trace(Walk):
     def visit(self, node: ir.Node) -> None:
         """Apply the node's rule; without one, or where it fails, pin what arrives and go on without channels."""
         spec = find(node, self.opset)
-        if all(value.name in self.model.shapes.known for value in node.outputs if value.name):
-            if spec is None or not self.sourced(node, spec.family):
-                return
+        known = all(value.name in self.model.shapes.known for value in node.outputs if value.name)
+        if known and (spec is None or not self.sourced(node, spec.family)):
+            return
         try:
             if spec is None:
                 raise SeamError(node.op_type, "there is no channel rule for this op", "add one, see CONTRIBUTING.md")
@@ -185,7 +185,9 @@ class Trace(Walk):
         """Does the node move a weight that it is given (an Expand of a class token)? Then that gets labels like data."""
         if family.name not in ("layout", "elementwise"):
             return False
-        for index, value in enumerate(node.inputs[: 1 if family.name == "layout" and node.op_type != "Concat" else None]):
+        for index, value in enumerate(
+            node.inputs[: 1 if family.name == "layout" and node.op_type != "Concat" else None]
+        ):
             if value is not None and value.const_value is not None and str(value.name) not in self.values:
                 self.source(node, index, value, value.const_value)
         return any(value is not None and str(value.name) in self.values for value in node.inputs)

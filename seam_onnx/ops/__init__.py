@@ -20,7 +20,20 @@ from seam_onnx.ops.layout import reshape
 from seam_onnx.ops.registry import Constants, Family, OpSpec, every, find
 from seam_onnx.ops.walk import Array, Labels, Role, Walk, compress, none
 
-__all__ = ["Array", "Constants", "Family", "Labels", "OpSpec", "Role", "Walk", "compress", "every", "find", "none", "reshape"]
+__all__ = [
+    "Array",
+    "Constants",
+    "Family",
+    "Labels",
+    "OpSpec",
+    "Role",
+    "Walk",
+    "compress",
+    "every",
+    "find",
+    "none",
+    "reshape",
+]
 
 FAMILIES = (
     attention, contraction, elementwise, gather, joining, layout, logic, matmul, normalization, pooling, reduction, resample,

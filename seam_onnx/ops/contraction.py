@@ -72,7 +72,9 @@ def over_channels(walk: Walk, node: ir.Node, x: ir.Value) -> None:
         walk.set(y, none(len(after)))
 
 
-def whole_blocks(walk: Walk, node: ir.Node, arriving: Labels, shape: tuple[int, ...], group: int, unit: float) -> Labels:
+def whole_blocks(
+    walk: Walk, node: ir.Node, arriving: Labels, shape: tuple[int, ...], group: int, unit: float
+) -> Labels:
     """Blocks go as a whole: all channels of a block, in and out, are one."""
     blocks = arriving.reshape(-1, shape[1])
     walk.tie(np.broadcast_to(blocks[:, :1], blocks.shape), blocks)
@@ -82,7 +84,9 @@ def whole_blocks(walk: Walk, node: ir.Node, arriving: Labels, shape: tuple[int, 
     return made
 
 
-def same_positions(walk: Walk, node: ir.Node, arriving: Labels, shape: tuple[int, ...], group: int, unit: float) -> Labels:
+def same_positions(
+    walk: Walk, node: ir.Node, arriving: Labels, shape: tuple[int, ...], group: int, unit: float
+) -> Labels:
     """Every block keeps the same positions: those are one over the blocks; `group=` stays."""
     blocks = arriving.reshape(group, -1)
     walk.tie(np.broadcast_to(blocks[:1], blocks.shape), blocks)
@@ -117,7 +121,12 @@ def bind_bias(walk: Walk, node: ir.Node, bias: ir.Value, made: Labels) -> None:
 def couple_gemm(walk: Walk, node: ir.Node) -> None:
     """Gemm: alpha A B + beta C with A (N, I), B (I, O) or transposed, C broadcast to (N, O)."""
     a = node.inputs[0]
-    if (shape := weight_of(walk, node)) is None or node.attributes.get_int("transA", 0) == 1 or a is None or walk.constant(a):
+    if (
+        (shape := weight_of(walk, node)) is None
+        or node.attributes.get_int("transA", 0) == 1
+        or a is None
+        or walk.constant(a)
+    ):
         if a is not None and not walk.constant(a):
             walk.pin(node, walk.labels(a), "its first operand is transposed")
             walk.set(node.outputs[0], none(2))
@@ -137,7 +146,9 @@ def contracted(node: ir.Node, array: Array) -> tuple[Array, Array]:
         array = array if node.op_type == "Conv" else np.moveaxis(array, 0, 1)
         weight = array.reshape(array.shape[0], array.shape[1], -1)
     else:
-        weight = (array if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1 else array.T)[:, :, None]
+        weight = (array if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1 else array.T)[
+            :, :, None
+        ]
     alpha = (node.attributes.get_float("alpha", 1.0) or 0.0) if node.op_type == "Gemm" else 1.0
     return weight.astype(np.float64) * alpha, weight != 0
 
@@ -244,4 +255,3 @@ def gemm(torch: Any, node: ir.Node, a: Any, b: Any, c: Any = None) -> Any:
     product = a @ (b.transpose(0, 1) if node.attributes.get_int("transB", 0) else b)
     product = product if alpha == 1 else alpha * product
     return product if c is None else product + (c if beta == 1 else beta * c)
-

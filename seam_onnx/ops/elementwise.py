@@ -146,7 +146,8 @@ def torch_function(path: str) -> Any:
 
 for name, path in {
     "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Abs": "abs",
-    "Neg": "neg", "Erf": "erf", "Floor": "floor", "Ceil": "ceil", "Reciprocal": "reciprocal", "Softplus": "nn.functional.softplus",
+    "Neg": "neg", "Erf": "erf", "Floor": "floor", "Ceil": "ceil", "Reciprocal": "reciprocal",
+    "Softplus": "nn.functional.softplus",
     "Softsign": "nn.functional.softsign", "HardSwish": "nn.functional.hardswish", "Mish": "nn.functional.mish",
     "Sin": "sin", "Cos": "cos", "Sign": "sign", "Round": "round",
 }.items():  # fmt: skip

@@ -167,4 +167,3 @@ def couple_einsum(walk: Walk, node: ir.Node) -> None:
 def einsum(torch: Any, node: ir.Node, *inputs: Any) -> Any:
     """Sum of products over named axes."""
     return torch.einsum(node.attributes.get_string("equation"), *inputs)
-

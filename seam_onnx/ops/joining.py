@@ -86,13 +86,19 @@ def couple_pad(walk: Walk, node: ir.Node) -> None:
     constant_mode = node.attributes.get_string("mode", "constant") == "constant"
     for axis in range(labels.ndim):
         if extent[axis] > 1 and (pads[0][axis] or pads[1][axis]):
-            before, after = walk.fresh(node, pads[0][axis], f"begin{axis}"), walk.fresh(node, pads[1][axis], f"end{axis}")
+            before, after = (
+                walk.fresh(node, pads[0][axis], f"begin{axis}"),
+                walk.fresh(node, pads[1][axis], f"end{axis}"),
+            )
             for each in (labels, before, after) if not constant_mode else ():
                 walk.pin(node, each, "pads channels with copies of channels")
             changed |= {order.index(axis): len(before), order.index(axis) + len(order): len(after)}
             view = [-1 if k == axis else 1 for k in range(labels.ndim)]
             labels = expanded(labels, walk.dims(x), axis)
-            sides = [np.broadcast_to(v.reshape(view), [len(v) if k == axis else n for k, n in enumerate(labels.shape)]) for v in (before, after)]
+            sides = [
+                np.broadcast_to(v.reshape(view), [len(v) if k == axis else n for k, n in enumerate(labels.shape)])
+                for v in (before, after)
+            ]
             labels = np.concatenate([sides[0], labels, sides[1]], axis)
     if "pads" in node.attributes:
         walk.attribute(node, "pads", [changed.get(k, p) for k, p in enumerate(node.attributes.get_ints("pads") or ())])

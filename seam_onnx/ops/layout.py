@@ -66,7 +66,9 @@ def segments(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int
             if left == right and b and a:
                 break
         if left != right:
-            raise ShapeError("reshape", f"{list(before)} and {list(after)} hold different numbers", "check the model's shapes")
+            raise ShapeError(
+                "reshape", f"{list(before)} and {list(after)} hold different numbers", "check the model's shapes"
+            )
         pieces.append((a, b))
     return pieces
 
@@ -165,7 +167,9 @@ def move_slice(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
     return [array]
 
 
-def rewrite_bounds(walk: Walk, node: ir.Node, index: int, name: str, bounds: list[int], changed: dict[int, int]) -> None:
+def rewrite_bounds(
+    walk: Walk, node: ir.Node, index: int, name: str, bounds: list[int], changed: dict[int, int]
+) -> None:
     """Put changed bounds where the opset has them: in an attribute before 10, in an operand since."""
     if name in node.attributes:
         walk.attribute(node, name, [changed.get(k, bound) for k, bound in enumerate(bounds)])
@@ -226,14 +230,23 @@ def unsqueeze(torch: Any, node: ir.Node, x: Any, axes: Any = None) -> Any:
     return x
 
 
-@op("Transpose", layout(move_transpose), example="t = Transpose <perm: ints = [0, 2, 3, 1]> (x)\n y = Transpose <perm: ints = [0, 3, 1, 2]> (t)")
+@op(
+    "Transpose",
+    layout(move_transpose),
+    example="t = Transpose <perm: ints = [0, 2, 3, 1]> (x)\n y = Transpose <perm: ints = [0, 3, 1, 2]> (t)",
+)
 def transpose(torch: Any, node: ir.Node, x: Any) -> Any:
     """Axes in the order `perm`."""
     x = torch.as_tensor(x)
     return x.permute(list(node.attributes.get_ints("perm", range(x.ndim)[::-1])))
 
 
-@op("Split", layout(move_split), since=2, example="s, t = Split <axis: int = 1, num_outputs: int = 2> (x)\n y = Concat <axis: int = 1> (t, s)")
+@op(
+    "Split",
+    layout(move_split),
+    since=2,
+    example="s, t = Split <axis: int = 1, num_outputs: int = 2> (x)\n y = Concat <axis: int = 1> (t, s)",
+)
 def split(torch: Any, node: ir.Node, x: Any, sizes: Any = None) -> Any:
     """Consecutive pieces: of given sizes, or as equal as `num_outputs` allows (the last may be smaller)."""
     axis = node.attributes.get_int("axis", 0)
@@ -243,8 +256,15 @@ def split(torch: Any, node: ir.Node, x: Any, sizes: Any = None) -> Any:
     return torch.split(x, [int(s) for s in given], axis)
 
 
-@op("Slice", layout(move_slice), example="a = Constant <value_ints: ints = [2]> ()\n b = Constant <value_ints: ints = [7]> ()\n c = Constant <value_ints: ints = [1]> ()\n y = Slice(x, a, b, c)")
-def lower_slice(torch: Any, node: ir.Node, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
+@op(
+    "Slice",
+    layout(move_slice),
+    example="a = Constant <value_ints: ints = [2]> ()\n b = Constant <value_ints: ints = [7]> ()\n"
+    " c = Constant <value_ints: ints = [1]> ()\n y = Slice(x, a, b, c)",
+)
+def lower_slice(
+    torch: Any, node: ir.Node, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None
+) -> Any:
     """Ranges along axes; a negative step flips."""
     first = list(node.attributes.get_ints("starts", ()) if starts is None else starts.tolist())
     last = list(node.attributes.get_ints("ends", ()) if ends is None else ends.tolist())
@@ -261,7 +281,12 @@ def lower_slice(torch: Any, node: ir.Node, x: Any, starts: Any = None, ends: Any
     return x
 
 
-@op("Expand", layout(move_expand), since=8, example="s = Constant <value_ints: ints = [1, 8, 1, 1]> ()\n y = Expand(x, s)")
+@op(
+    "Expand",
+    layout(move_expand),
+    since=8,
+    example="s = Constant <value_ints: ints = [1, 8, 1, 1]> ()\n y = Expand(x, s)",
+)
 def expand(torch: Any, node: ir.Node, x: Any, shape: Any) -> Any:
     """Broadcast with a shape, in both directions."""
     x = torch.as_tensor(x)

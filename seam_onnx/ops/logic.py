@@ -89,4 +89,3 @@ def bit_shift(torch: Any, node: ir.Node, x: Any, z: Any) -> Any:
     left = node.attributes.get_string("direction") == "LEFT"
     run = torch.bitwise_left_shift if left else torch.bitwise_right_shift
     return run(*tensors(torch, (x, z)))
-

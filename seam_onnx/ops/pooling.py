@@ -44,10 +44,16 @@ def window(node: ir.Node) -> tuple[list[int], list[int], list[int]]:
     """Kernel, strides and dilations."""
     kernel = list(node.attributes.get_ints("kernel_shape") or ())
     ones = [1] * len(kernel)
-    return kernel, list(node.attributes.get_ints("strides", ones) or ones), list(node.attributes.get_ints("dilations", ones) or ones)
+    return (
+        kernel,
+        list(node.attributes.get_ints("strides", ones) or ones),
+        list(node.attributes.get_ints("dilations", ones) or ones),
+    )
 
 
-def ceil_pads(node: ir.Node, size: Any, pads: list[int], kernel: list[int], stride: list[int], dilation: list[int]) -> list[int]:
+def ceil_pads(
+    node: ir.Node, size: Any, pads: list[int], kernel: list[int], stride: list[int], dilation: list[int]
+) -> list[int]:
     """Extra pads at the end that `ceil_mode` means (a window that starts beyond the padded input does not count)."""
     extra = [0] * len(kernel)
     if node.attributes.get_int("ceil_mode", 0):

@@ -154,7 +154,11 @@ def cubic(torch: Any, node: ir.Node, x: Any, target: dict[int, int]) -> Any:
     """Cubic interpolation by torch's own, on the last two axes, in the grids that torch has."""
     grid = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
     size = tuple(target.get(k, x.shape[k]) for k in range(x.ndim))
-    if x.ndim != 4 or size[:2] != tuple(x.shape[:2]) or grid not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
+    if (
+        x.ndim != 4
+        or size[:2] != tuple(x.shape[:2])
+        or grid not in ("half_pixel", "pytorch_half_pixel", "align_corners")
+    ):
         raise NotImplementedError(f"cubic Resize with {grid}")
     return torch.nn.functional.interpolate(x, size[2:], mode="bicubic", align_corners=grid == "align_corners")
 
@@ -174,7 +178,9 @@ def along_axis(torch: Any, node: ir.Node, x: Any, axis: int, size: int, factor: 
 
 def grid(torch: Any, node: ir.Node, size: int, length: int, factor: float) -> Any:
     """Coordinates in the input of each output coordinate, float64 (size,)."""
-    mode = node.attributes.get_string("coordinate_transformation_mode", "asymmetric" if node.op_type == "Upsample" else "half_pixel")
+    mode = node.attributes.get_string(
+        "coordinate_transformation_mode", "asymmetric" if node.op_type == "Upsample" else "half_pixel"
+    )
     out = torch.arange(size, dtype=torch.float64)
     if mode == "asymmetric":
         return out / factor

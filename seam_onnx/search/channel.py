@@ -79,9 +79,7 @@ class ChannelSearch:
         """One round: train and score for its share of the epochs, then cut down to `goal`."""
         module, channels = self.trainable(), analyze(self.model)
         trainer = Trainer(module, self.recipe, self.clock, self.hints.teacher(self.views.device))
-        for _ in range(
-            max(1, round(self.clock.total * self.recipe.cut / self.recipe.rounds)) if self.trains else 0
-        ):
+        for _ in range(max(1, round(self.clock.total * self.recipe.cut / self.recipe.rounds)) if self.trains else 0):
             trainer.step(next(self.batches))
             self.tell("search", trainer, channels)
         self.keep(module)
@@ -147,9 +145,7 @@ class ChannelSearch:
         """Add a point to the curve."""
         channels = analyze(self.model)
         kept = self.target.of(channels.cost(channels.everything())) / self.whole
-        self.curve.append(
-            Point(self.clock.done / self.steps, stage, trainer.loss, trainer.accuracy, accuracy, kept)
-        )
+        self.curve.append(Point(self.clock.done / self.steps, stage, trainer.loss, trainer.accuracy, accuracy, kept))
 
 
 def snapshot(module: Lowered) -> dict[str, torch.Tensor]:

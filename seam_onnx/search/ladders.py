@@ -23,9 +23,7 @@ DRAWS = 8
 """Random combinations of the logits that are propagated back."""
 
 
-def measure_ladders(
-    model: Model, channels: Channels, module: Lowered, x: Tensor, step: int, seed: int
-) -> list[Ladder]:
+def measure_ladders(model: Model, channels: Channels, module: Lowered, x: Tensor, step: int, seed: int) -> list[Ladder]:
     """One ladder a group. Cost: `DRAWS` backward passes, and a forward pass for each width of each group."""
     derivatives = sensitivities(module, channels, x, DRAWS, seed)
     scores = (derivatives**2).mean(0)
@@ -33,9 +31,7 @@ def measure_ladders(
     for group in channels.groups:
         order = group.channels[np.argsort(scores[group.channels], kind="stable")]
         counts = rungs(len(order), step, droppable(model, channels, group))
-        changes = [
-            ablation(module, silencing(model, channels, channels.without(order[:n])), x) for n in counts
-        ]
+        changes = [ablation(module, silencing(model, channels, channels.without(order[:n])), x) for n in counts]
         ladders.append(Ladder(order, tuple(counts), tuple(changes)))
     return ladders
 

@@ -41,9 +41,7 @@ class NormalisedConv(nn.Module):
         made: Tensor = self.op(x, weight, torch.zeros_like(beta))
         if self.calibrating:
             return made + self.calibrate(made, beta).reshape(-1, *[1] * (made.ndim - 2))
-        return nn.functional.batch_norm(
-            made, self.mean, self.var, self.gamma, beta, self.training, MOMENTUM, EPSILON
-        )
+        return nn.functional.batch_norm(made, self.mean, self.var, self.gamma, beta, self.training, MOMENTUM, EPSILON)
 
     def calibrate(self, made: Tensor, beta: nn.Parameter) -> Tensor:
         """Choose statistics, gamma and beta so that nothing changes; returns the old bias (channels,)."""

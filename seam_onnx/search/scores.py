@@ -28,9 +28,7 @@ class Gates:
     """Sums of weight times derivative, channel by channel, for one module."""
 
     def __init__(self, module: Lowered, channels: Channels) -> None:
-        read = np.unique(
-            np.concatenate([channels.roots[b.labels] for b in channels.bindings if b.role == "read"])
-        )
+        read = np.unique(np.concatenate([channels.roots[b.labels] for b in channels.bindings if b.role == "read"]))
         self.parts: list[tuple[Tensor, list[int]]] = []
         index, weights = [], module.weights
         for binding in channels.bindings:
@@ -52,9 +50,7 @@ class Gates:
         return torch.zeros(self.size, device=self.index.device).index_add_(0, self.index, torch.cat(sums))
 
 
-def sensitivities(
-    module: Lowered, channels: Channels, x: Tensor, draws: int, seed: int
-) -> NDArray[np.float64]:
+def sensitivities(module: Lowered, channels: Channels, x: Tensor, draws: int, seed: int) -> NDArray[np.float64]:
     """Derivatives of random combinations of the logits by each channel's gate.
 
     Args:

@@ -39,9 +39,7 @@ def parse_target(text: str) -> Target:
     except ValueError:
         ratio = 0.0
     if metric not in ("macs", "params") or not 0 < ratio <= 1:
-        raise UsageError(
-            f"target {text!r}", "is not a ratio of macs or params", "write macs=0.3 or params=0.25"
-        )
+        raise UsageError(f"target {text!r}", "is not a ratio of macs or params", "write macs=0.3 or params=0.25")
     return Target(metric, ratio)
 
 

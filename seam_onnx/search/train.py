@@ -8,7 +8,6 @@ their regressor, since pruning knows which channel is which).
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -82,12 +81,15 @@ class Trainer:
     """
 
     def __init__(
-        self, module: Lowered, recipe: Recipe, clock: "Clock", teacher: Teach, trained: Iterable[nn.Parameter] | None = None
+        self,
+        module: Lowered,
+        recipe: Recipe,
+        clock: "Clock",
+        teacher: Teach,
+        trained: Iterable[nn.Parameter] | None = None,
     ) -> None:
         self.module, self.recipe, self.clock, self.teacher = module, recipe, clock, teacher
-        self.parameters = [
-            p for p in (module.parameters() if trained is None else trained) if p.requires_grad
-        ]
+        self.parameters = [p for p in (module.parameters() if trained is None else trained) if p.requires_grad]
         self.optimizer = torch.optim.SGD(
             self.parameters, lr=recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay
         )
@@ -136,8 +138,5 @@ class Clock:
         """Learning rate now."""
         share = min(1.0, self.done / max(1, self.total))
         return (
-            self.peak
-            * min(1.0, (share + 1e-3) / 0.03)
-            * 0.5
-            * (1 + math.cos(math.pi * max(0.0, share - 0.03) / 0.97))
+            self.peak * min(1.0, (share + 1e-3) / 0.03) * 0.5 * (1 + math.cos(math.pi * max(0.0, share - 0.03) / 0.97))
         )

@@ -80,9 +80,7 @@ class Views:
         """View number `index`, made when first asked for."""
         while len(self.made) <= index:
             chosen = draw(self.task.train.y, self.task.wanted, self.rng)
-            x = augmented(torch.from_numpy(self.task.train.x[chosen]), self.preprocess, self.generator).to(
-                self.device
-            )
+            x = augmented(torch.from_numpy(self.task.train.x[chosen]), self.preprocess, self.generator).to(self.device)
             y = torch.from_numpy(self.task.train.y[chosen]).to(self.device)
             answers = [self.teacher(normalised(part, self.preprocess)) for part in torch.split(x, 256)]
             self.made.append((x, y, torch.cat(answers)))

@@ -77,9 +77,7 @@ def mask_elements(model: Model) -> dict[str, int]:
     found: dict[str, int] = {}
     for node in model.graph:
         if node.op_type in ("Conv", "Gemm", "MatMul"):
-            values = (
-                node.inputs[1:] if node.op_type != "Conv" or before_batch_norm(node) else node.inputs[1:2]
-            )
+            values = node.inputs[1:] if node.op_type != "Conv" or before_batch_norm(node) else node.inputs[1:2]
             for value in values:
                 if value is not None and value.const_value is not None and value.name not in SEAM_HEAD:
                     found[str(value.name)] = value.const_value.size
@@ -184,9 +182,7 @@ class WeightSearch:
             for index, batch in enumerate(self.views.batches(self.recipe.batch)):
                 one = self.step(batch.x, batch.y, joint=epoch % 5 != 0)
                 loss, accuracy = loss + one[0] / steps, accuracy + one[1] / steps
-                figures = (
-                    {"loss": one[0], "accuracy": one[1], "kept": self.ratio()} if index % 10 == 0 else {}
-                )
+                figures = {"loss": one[0], "accuracy": one[1], "kept": self.ratio()} if index % 10 == 0 else {}
                 self.observer(Event("search", epoch * steps + index + 1, self.recipe.epochs * steps, figures))
             yield epoch, loss, accuracy
 

@@ -5,4 +5,13 @@ from seam_onnx.surgery.masking import apply_masks, channel_masks
 from seam_onnx.surgery.plan import PrunePlan, plan_channels, plan_removal
 from seam_onnx.surgery.remove import remove_channels
 
-__all__ = ["PrunePlan", "apply_masks", "channel_masks", "classes", "cut_head", "plan_channels", "plan_removal", "remove_channels"]
+__all__ = [
+    "PrunePlan",
+    "apply_masks",
+    "channel_masks",
+    "classes",
+    "cut_head",
+    "plan_channels",
+    "plan_removal",
+    "remove_channels",
+]

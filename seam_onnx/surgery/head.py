@@ -25,7 +25,11 @@ def scores_of(model: Model) -> ir.Value:
     wide = [v for v in model.graph.outputs if v in model.shapes and max(model.shapes[v][1:], default=1) > 1]
     if len(wide) != 1:
         names = [v.name for v in model.graph.outputs]
-        raise ModelError(model.path, f"has no single output with a class axis (outputs {names})", "give a classifier with one score a class")
+        raise ModelError(
+            model.path,
+            f"has no single output with a class axis (outputs {names})",
+            "give a classifier with one score a class",
+        )
     return wide[0]
 
 
@@ -34,7 +38,9 @@ def class_axis(model: Model) -> int:
     dims = model.shapes[scores_of(model)]
     wide = [k for k in range(1, len(dims)) if dims[k] > 1]
     if len(wide) != 1:
-        raise ModelError(model.path, f"output of shape {dims} has no single class axis", "give a classifier with one score a class")
+        raise ModelError(
+            model.path, f"output of shape {dims} has no single class axis", "give a classifier with one score a class"
+        )
     return wide[0]
 
 
@@ -49,12 +55,16 @@ def head_channels(model: Model) -> tuple[Channels, str, Labels]:
     labels = walk.vector(scores_of(model), class_axis(model))
     channels = channels_of(walk, model)
     roots = channels.roots[labels]
-    node = next((name for (name, slot), made in channels.made.items() if np.array_equal(channels.roots[made], roots)), None)
+    node = next(
+        (name for (name, slot), made in channels.made.items() if np.array_equal(channels.roots[made], roots)), None
+    )
     mixed = [mix.node for mix in channels.mixes if np.isin(channels.roots[mix.labels], roots).any()]
     if node is None or 0 in roots or len(np.unique(roots)) < len(roots) or mixed:
         reasons = "; ".join(str(b) for b in channels.blockers[-2:]) or "they are not made by one layer"
         reasons = f"node {mixed[0]!r} computes with all of them" if mixed else reasons
-        raise ModelError(model.path, f"its classes cannot be cut ({reasons})", "give a model whose last layer makes one row a class")
+        raise ModelError(
+            model.path, f"its classes cannot be cut ({reasons})", "give a model whose last layer makes one row a class"
+        )
     return channels, node, labels
 
 

@@ -17,7 +17,11 @@ def logits_of(model: Model) -> str:
     """Name of the value with the scores before a final Softmax or LogSoftmax, if there is one."""
     value = scores_of(model)
     node = value.producer()
-    while node is not None and node.op_type in ("Identity", "Flatten", "Reshape", "Squeeze") and node.inputs[0] is not None:
+    while (
+        node is not None
+        and node.op_type in ("Identity", "Flatten", "Reshape", "Squeeze")
+        and node.inputs[0] is not None
+    ):
         if node.inputs[0].const_value is not None:
             break
         node = node.inputs[0].producer()

@@ -49,7 +49,9 @@ def apply_masks(model: Model, masks: MaskSet) -> Model:
         try:
             full = np.broadcast_to(mask, array.shape)
         except ValueError:
-            raise UsageError(f"mask {name!r}", f"shape {mask.shape} does not fit {array.shape}", "use this model's masks") from None
+            raise UsageError(
+                f"mask {name!r}", f"shape {mask.shape} does not fit {array.shape}", "use this model's masks"
+            ) from None
         store(proto.graph, name, np.where(full, array, np.zeros((), array.dtype)), value.const_value.dtype)
     nodes = {str(node.name): node for node in proto.graph}
     for name, mask in masks.kept.items():
@@ -57,4 +59,3 @@ def apply_masks(model: Model, masks: MaskSet) -> Model:
             raise UsageError(f"mask {name!r}", "the model has no such node", "use the masks of this model")
         combine_kept(proto.graph, nodes[name], mask, model)
     return model.edited(proto)
-

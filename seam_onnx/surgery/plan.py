@@ -74,7 +74,9 @@ def plan_removal(model: Model, channels: Channels) -> PrunePlan:
     return assemble(channels, alive, walk, folded, contents)
 
 
-def plan_channels(model: Model, channels: Channels, alive: Alive, order: Mapping[str, Indices] | None = None) -> PrunePlan:
+def plan_channels(
+    model: Model, channels: Channels, alive: Alive, order: Mapping[str, Indices] | None = None
+) -> PrunePlan:
     """Removal of given channels, whether that changes outputs or not: how a head is cut."""
     live = live_nodes(model, {})
     return assemble(channels, alive, walk_small(model, channels, alive, live, order or {}), {}, {})
@@ -113,7 +115,11 @@ def replaceable(model: Model, constants: Constants) -> dict[str, Array]:
     for node in reversed(model.graph):
         for value in node.outputs:
             name = str(value.name)
-            if name in wholly and not value.is_graph_output() and all(takes_constant(u, value, chosen, model) for u, _ in value.uses()):
+            if (
+                name in wholly
+                and not value.is_graph_output()
+                and all(takes_constant(u, value, chosen, model) for u, _ in value.uses())
+            ):
                 chosen[name] = wholly[name]
     return chosen
 
@@ -125,7 +131,9 @@ def takes_constant(user: ir.Node, value: ir.Value, chosen: Mapping[str, Array], 
     spec = find(user, model.opset)
     if spec is None or spec.family.name != "elementwise" or not all(v in model.shapes for v in user.outputs):
         return False
-    others = [v for v in user.inputs if v is not None and v is not value and v.const_value is None and v.name not in chosen]
+    others = [
+        v for v in user.inputs if v is not None and v is not value and v.const_value is None and v.name not in chosen
+    ]
     return any(model.shapes[v] == model.shapes[user.outputs[0]] for v in others)
 
 

@@ -93,7 +93,9 @@ def rewrite_operand(
         node.resize_inputs(max(len(node.inputs), index + 1))
         size = max(entries) + 1
         node.attributes.pop("num_outputs", None)
-        node.replace_input_with(index, new_initializer(graph, name, np.array([entries[k] for k in range(size)], np.int64)))
+        node.replace_input_with(
+            index, new_initializer(graph, name, np.array([entries[k] for k in range(size)], np.int64))
+        )
     elif value.const_value is not None:
         array = value.const_value.numpy().copy()
         changed = rewritten(node, array, entries)
@@ -112,7 +114,9 @@ def rewritten(node: ir.Node, array: Array, entries: Mapping[int, int]) -> Array:
     return changed
 
 
-def put_over(graph: ir.Graph, node: ir.Node, index: int, value: ir.Value, known: Array, entries: Mapping[int, int]) -> None:
+def put_over(
+    graph: ir.Graph, node: ir.Node, index: int, value: ir.Value, known: Array, entries: Mapping[int, int]
+) -> None:
     """Insert `computed * others + new` in front of the operand (Where only exists since opset 9).
 
     Of a Reshape's entries those that say 0 or -1 stay, unless another one becomes the -1.

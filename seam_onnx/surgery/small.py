@@ -66,7 +66,9 @@ class Small(Walk):
     def array(self, value: ir.Value | None) -> Array | None:
         if value is None:
             return None
-        return value.const_value.numpy() if value.const_value is not None else self.model.shapes.known.get(str(value.name))
+        return (
+            value.const_value.numpy() if value.const_value is not None else self.model.shapes.known.get(str(value.name))
+        )
 
     def constant(self, value: ir.Value | None) -> bool:
         known = value is None or value.const_value is not None or value.name in self.model.shapes.known
@@ -130,7 +132,9 @@ class Small(Walk):
 
     def tie(self, a: Labels, b: Labels) -> None:
         if not (self.same(a) == self.same(b)).all():
-            raise ModelError("surgery", "channels that belong together arrive in different orders", "please report this model")
+            raise ModelError(
+                "surgery", "channels that belong together arrive in different orders", "please report this model"
+            )
 
     def pin(self, node: ir.Node, labels: Labels, reason: str, unblock: str = "") -> None:
         pass
@@ -169,7 +173,9 @@ def match(arriving: Labels, before: Labels, where: str) -> Indices:
     rank = occurrence(arriving)
     places = starts + rank
     if len(arriving) and (places.max() >= len(order) or (before[order[places]] != arriving).any()):
-        raise ModelError(f"node {where!r}", "a channel arrives that its weight does not know", "please report this model")
+        raise ModelError(
+            f"node {where!r}", "a channel arrives that its weight does not know", "please report this model"
+        )
     return np.asarray(order[places], np.int64)
 
 
@@ -183,9 +189,7 @@ def occurrence(labels: Labels) -> Indices:
     return rank
 
 
-def walk_small(
-    model: Model, channels: Channels, alive: Alive, live: Set[str], order: Mapping[str, Indices]
-) -> Small:
+def walk_small(model: Model, channels: Channels, alive: Alive, live: Set[str], order: Mapping[str, Indices]) -> Small:
     """Run every rule again. What is not live, known, refused or left without a channel is not visited, it only shrinks."""
     walk = Small(model, channels, alive, order)
     detours = {end: d for end, d in channels.detours.items() if not alive[d.before].all()}
@@ -194,7 +198,12 @@ def walk_small(
         named = [value for value in node.outputs if value.name and value in model.shapes]
         spec = find(node, model.opset)
         known = any(v.name in model.shapes.known and v.name not in channels.labels for v in named)
-        gone = known or any(v.name in passed for v in named) or node.name not in live or all(0 in walk.dims(v) for v in named)
+        gone = (
+            known
+            or any(v.name in passed for v in named)
+            or node.name not in live
+            or all(0 in walk.dims(v) for v in named)
+        )
         if spec is None or gone or str(node.name) in channels.refused:
             for value in named:
                 walk.keep(value)

@@ -117,9 +117,7 @@ class _Limits:
         return max(min(wanted, affordable), min(self.rounds, _FEWEST_ROUNDS))
 
 
-def _points(
-    sessions: Mapping[str, Session], batches: Sequence[int]
-) -> tuple[dict[int, list[str]], tuple[str, ...]]:
+def _points(sessions: Mapping[str, Session], batches: Sequence[int]) -> tuple[dict[int, list[str]], tuple[str, ...]]:
     """Batch size -> names of the models measured at it; and a note for each model that misses one."""
     fixed = {name: session.fixed_batch for name, session in sessions.items() if session.fixed_batch}
     wanted = set(fixed.values()) | (set(batches) if len(fixed) < len(sessions) else set())

@@ -51,9 +51,7 @@ def compare(a: Sequence[Array], b: Sequence[Array]) -> Parity:
     return max(found, key=lambda one: one.relative)
 
 
-def parity(
-    model_a: Path | bytes | Session, model_b: Path | bytes | Session, x: Array, *, batch: int = 64
-) -> Parity:
+def parity(model_a: Path | bytes | Session, model_b: Path | bytes | Session, x: Array, *, batch: int = 64) -> Parity:
     """Run two models on the same samples and compare all their outputs.
 
     Args:

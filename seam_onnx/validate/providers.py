@@ -65,9 +65,7 @@ def create(source: str | bytes, name: str, provider: Provider, threads: int) -> 
     accelerated = _accelerated(source, "cuda" if provider == "auto" else provider, threads)
     if isinstance(accelerated, Started):
         return accelerated
-    fallback = _on_cpu(
-        source, name, threads
-    )  # raises where it is the model that is refused, not the provider
+    fallback = _on_cpu(source, name, threads)  # raises where it is the model that is refused, not the provider
     if provider == "auto":
         return fallback
     raise UsageError(f"provider {provider}", accelerated, "choose cpu or auto, or install what is missing")
