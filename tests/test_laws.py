@@ -67,7 +67,7 @@ def examples(spec: OpSpec) -> Iterator[tuple[str, Model, tuple[str, ...]]]:
             model = loaded(around(spec, opset, positive))
             finite = np.isfinite(run(model, feeds(model, 3))[0]).all()
             if finite and (positive or spec.name not in AMPLIFY):
-                kinds = ("none", "0.5", "all") if opset == valid[0] else ("0.5",)
+                kinds = ("0.5", "all") if opset == valid[0] else ("0.5",)
                 yield f"opset {opset}, {'positive' if positive else 'signed'}", model, kinds
 
 
@@ -96,7 +96,7 @@ def check_example(model: Model, kinds: tuple[str, ...], where: str) -> int:
     return tried
 
 
-@settings(max_examples=250, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(networks(), st.sampled_from(KINDS), st.integers(0, 99), st.sampled_from([1, 3]))
 def test_random_graphs(proto, kind, seed, batch):
     check_laws(proto, kind, seed, batch)

@@ -1,5 +1,7 @@
 """Removal of masked channels from whole models: how much goes, at which sizes the rest runs, and whose masks fit."""
 
+import json
+
 import numpy as np
 import pytest
 from graphs import DATA, DIGITS, build, feeds, gap, loaded, parse, run
@@ -48,6 +50,15 @@ def test_masks_of_another_model_are_refused():
     name = next(iter(analyze(model).elements))
     with pytest.raises(UsageError, match="does not fit"):
         apply_masks(model, MaskSet({name: np.ones((2, 3, 4, 5, 6), bool)}, ""))
+
+
+def test_a_plan_is_data_that_json_can_hold():
+    model = load(DIGITS)
+    channels = analyze(model)
+    masked = apply_masks(model, channel_masks(model, channels, channels.without(dropped(channels, "0.5", 0))))
+    plan = plan_removal(masked, analyze(masked)).to_json()
+    assert json.loads(json.dumps(plan)) == plan
+    assert plan["axes"]
 
 
 def test_a_model_of_any_size_stays_one():
