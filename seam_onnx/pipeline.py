@@ -26,6 +26,7 @@ from seam_onnx.search import (
     SeamRecipe,
     Target,
     Views,
+    fastest_threads,
     parse_target,
     search_channels,
     search_weights,
@@ -122,7 +123,9 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     views = Views(task, preprocess, teacher, device, request.recipe.seed, request.recipe.views)
     started = time.perf_counter()
     find = find_channels if request.granularity == "channel" else find_weights
-    outcome = find(request, model, task, views, judge, observer)
+    probe = torch.from_numpy(preprocess.normalize(task.train.x[: request.recipe.batch])).to(device)
+    with fastest_threads(teacher.module, probe):
+        outcome = find(request, model, task, views, judge, observer)
     seconds = time.perf_counter() - started
     pruned = stamped(outcome.pruned, model, task.wanted)
     target = request.target if request.granularity == "channel" else ""

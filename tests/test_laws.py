@@ -67,7 +67,7 @@ def examples(spec: OpSpec) -> Iterator[tuple[str, Model, tuple[str, ...]]]:
             model = loaded(around(spec, opset, positive))
             finite = np.isfinite(run(model, feeds(model, 3))[0]).all()
             if finite and (positive or spec.name not in AMPLIFY):
-                kinds = ("0.5", "all") if opset == valid[0] else ("0.5",)
+                kinds = ("none", "0.5", "all") if opset == valid[0] and not positive else ("0.5",)
                 yield f"opset {opset}, {'positive' if positive else 'signed'}", model, kinds
 
 

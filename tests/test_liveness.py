@@ -180,3 +180,16 @@ def test_names_that_are_taken_are_left_alone():
     model = build(text, w=weight)
     left = small(model)
     assert np.array_equal(array(left, "fc.bias"), array(model, "fc.bias"))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -1.0])
+def test_statistics_that_are_no_variance_do_not_break_the_plan(number):
+    """Conv 4 -> BatchNormalization whose variance is broken in one channel, which the reader does not use"""
+    reader = np.ones((5, 4, 1, 1))
+    reader[:, 2] = 0
+    text = f"""(float[N, 3, 8, 8] x) => (float[N, 5, 8, 8] y) <float[4, 3, 1, 1] w, {BN}, float[5, 4, 1, 1] u>
+    {{ a = Conv (x, w) c = BatchNormalization (a, s, t, m, v) y = Conv (c, u) }}"""
+    model = build(text, u=reader, v=np.array([1, 1, number, 1]))
+    left = remove_channels(model, plan_removal(model, analyze(model)))
+    assert left.shapes.dims["a"][1] == 3
+    assert np.isfinite(run(left, feeds(model, 2))[0]).all()

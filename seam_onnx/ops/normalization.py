@@ -118,7 +118,8 @@ def zero_batch_norm(constants: Constants, node: ir.Node) -> None:
         return
     scale, bias, mean, var = (np.asarray(p, np.float64) for p in parameters)
     arriving = channel_constants(constants, x, 1, len(scale))
-    values = scale * (arriving - mean) / np.sqrt(var + node.attributes.get_float("epsilon", 1e-5)) + bias
+    with np.errstate(all="ignore"):  # a broken variance makes NaN, which says "unknown"
+        values = scale * (arriving - mean) / np.sqrt(var + node.attributes.get_float("epsilon", 1e-5)) + bias
     set_along(constants, node, np.where(scale == 0, bias, values), 1)
 
 

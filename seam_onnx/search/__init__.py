@@ -3,6 +3,7 @@ that imports torch."""
 
 from seam_onnx.search.channel import Found, search_channels
 from seam_onnx.search.select import Target, parse_target
+from seam_onnx.search.threads import fastest_threads
 from seam_onnx.search.train import Recipe
 from seam_onnx.search.views import Views, evaluate
 from seam_onnx.search.weight import SeamRecipe, WeightsFound, mask_elements, search_weights
@@ -15,6 +16,7 @@ __all__ = [
     "Views",
     "WeightsFound",
     "evaluate",
+    "fastest_threads",
     "mask_elements",
     "parse_target",
     "search_channels",
