@@ -21,6 +21,7 @@ def compact(
     model: Annotated[Path, typer.Argument(help="ONNX file: masked, sparse, or as it was trained.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the smaller model goes.")] = None,
     shape: Annotated[list[str] | None, typer.Option(help="Size of a symbolic input dimension, name=size.")] = None,
+    width_step: Annotated[int, typer.Option(min=1, help="Widths stay multiples of this.")] = 1,
     plan: Annotated[
         str | None, typer.Option(help="Write what goes and what stays to this JSON file, - for stdout.")
     ] = None,
@@ -44,7 +45,7 @@ def compact(
     report_path(plan, "--plan", overwrite=force, others=(model, target))
     original = load(model, sizes(shape or ()))
     check_finite(original)
-    steps = plan_removal(original, analyze(original))
+    steps = plan_removal(original, analyze(original), width_step)
     small = remove_channels(original, steps)
     if target is not None:
         save(small, target, overwrite=force)

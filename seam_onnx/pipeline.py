@@ -227,7 +227,7 @@ def find_weights(request: Request, model: Model, task: Task, views: Views, judge
     headed = add_seam_head(model, len(task.wanted.outputs), request.seam.seed)
     found = search_weights(headed, views, request.seam, judge.original_on_val(), observer=observer)
     masked = apply_masks(found.model, found.masks)
-    pruned = remove_channels(masked, plan_removal(masked, analyze(masked)))
+    pruned = remove_channels(masked, plan_removal(masked, analyze(masked), request.width_step))
     judge.check_surgery(masked, pruned)
     return Outcome(pruned, "head", request.seam, found.kept, found.curve)
 
