@@ -10,6 +10,9 @@ DEMO := build/demo
 demo: $(STAMP)
 	$(BIN)/seam-onnx prune models/digits/model.onnx --labels 3,8 --data models/digits/data.npz -o $(DEMO)/digits-3-8.onnx --force
 
+# One thread a process: the networks in the tests are small, and the cores may be busy.
+test test-slow: export OMP_NUM_THREADS := 1
+
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
 
