@@ -85,7 +85,7 @@ def test_laws(name):
         masks = channel_masks(model, channels, channels.without(dropped(channels, kind, seed)))
         assert masking_gap(model, masks, batch) < 1e-4, kind
         assert removal_gap(model, masks, batch) < 1e-4, kind
-    for seed in range(3):
+    for seed in range(2):
         assert removal_gap(model, drawn_masks(model, channels, seed), batch) < 1e-4, seed
 
 

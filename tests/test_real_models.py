@@ -97,7 +97,7 @@ def test_half_precision():
     assert lowering_gap(model, batch=1) < 2e-2
 
 
-@pytest.mark.parametrize("wanted", [(1, 0), (1,), (0, 1)])
+@pytest.mark.parametrize("wanted", [(1, 0), (1,)])
 @pytest.mark.parametrize("rest", [False, True])
 @pytest.mark.parametrize("name", [*SMALL, "imagenet_squeezenet11_winml", HALF])
 def test_cut_head_keeps_the_wanted_columns(name, rest, wanted):

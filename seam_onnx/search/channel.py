@@ -30,6 +30,8 @@ Check = Callable[[Model, Model], None]
 """Called with each masked model and its pruned form; raises where they differ."""
 PROBE = 128
 """Samples on which channels are scored."""
+READINGS = 30
+"""Times that validation is read while recovering, at most: an epoch of a small data set is a few steps."""
 CALIBRATION = 256
 """Samples on which a round's normalisation starts."""
 
@@ -56,6 +58,7 @@ class ChannelSearch:
         self.trains = recover == "finetune"
         self.steps = views.steps(recipe.batch)
         self.clock = Clock(recipe.rate, max(recipe.least, round(recipe.epochs * self.steps)))
+        self.period = max(self.steps, self.clock.total // READINGS)
         channels = analyze(base)
         self.whole = target.of(channels.cost(channels.everything()))
         self.batches = self.endless()
@@ -77,14 +80,14 @@ class ChannelSearch:
 
     def shrink(self, goal: float) -> None:
         """One round: train and score for its share of the epochs, then cut down to `goal`."""
-        module, channels = self.trainable(), analyze(self.model)
+        module, channels, kept = self.trainable(), analyze(self.model), self.kept()
         trainer = Trainer(module, self.recipe, self.clock, self.hints.teacher(self.views.device))
         for _ in range(max(1, round(self.clock.total * self.recipe.cut / self.recipe.rounds)) if self.trains else 0):
             trainer.step(next(self.batches))
-            self.tell("search", trainer, channels)
+            self.tell("search", trainer, kept)
         self.keep(module)
         self.cut(channels, goal)
-        self.note("search", trainer, evaluate(lower(self.model, self.logits), self.views))
+        self.note("search", trainer, evaluate(lower(self.model, self.logits).to(self.views.device), self.views))
 
     def cut(self, channels: Channels, goal: float) -> None:
         """Remove what matters least, for real."""
@@ -105,13 +108,13 @@ class ChannelSearch:
         """Use the rest of the schedule on the small network; the best epoch on validation stays."""
         module = self.trainable()
         trained = None if self.recover == "finetune" else affine_only(module)
-        teacher, channels = self.hints.teacher(self.views.device), analyze(self.model)
+        teacher, kept = self.hints.teacher(self.views.device), self.kept()
         trainer = Trainer(module, self.recipe, self.clock, teacher, trained)
         best, state = -1.0, snapshot(module)
         while self.clock.done < self.clock.total:
             trainer.step(next(self.batches))
-            self.tell("recover", trainer, channels)
-            if self.clock.done % self.steps == 0 or self.clock.done >= self.clock.total:
+            self.tell("recover", trainer, kept)
+            if self.clock.done % self.period == 0 or self.clock.done >= self.clock.total:
                 module.eval()
                 accuracy = evaluate(module, self.views)
                 self.note("recover", trainer, accuracy)
@@ -135,17 +138,20 @@ class ChannelSearch:
             fold(module)
             self.model = write_back(self.model, module)
 
-    def tell(self, stage: str, trainer: Trainer, channels: Channels) -> None:
+    def tell(self, stage: str, trainer: Trainer, kept: float) -> None:
         """Report one step."""
-        kept = self.target.of(channels.cost(channels.everything())) / self.whole
         figures = {"loss": trainer.loss, "accuracy": trainer.accuracy, "kept": kept}
         self.observer(Event(stage, self.clock.done, self.clock.total, figures))
 
     def note(self, stage: str, trainer: Trainer, accuracy: float) -> None:
         """Add a point to the curve."""
+        epoch = self.clock.done / self.steps
+        self.curve.append(Point(epoch, stage, trainer.loss, trainer.accuracy, accuracy, self.kept()))
+
+    def kept(self) -> float:
+        """The target's figure, of the original's."""
         channels = analyze(self.model)
-        kept = self.target.of(channels.cost(channels.everything())) / self.whole
-        self.curve.append(Point(self.clock.done / self.steps, stage, trainer.loss, trainer.accuracy, accuracy, kept))
+        return self.target.of(channels.cost(channels.everything())) / self.whole
 
 
 def snapshot(module: Lowered) -> dict[str, torch.Tensor]:
