@@ -13,6 +13,7 @@ from .bench import bench
 from .compact import compact
 from .console import errors
 from .inspect import inspect
+from .lazy import import_lazily
 from .prune import prune
 from .validate import validate
 
@@ -21,6 +22,8 @@ __all__ = ["app", "run"]
 UNEXPECTED = 70
 USAGE = 2
 INTERRUPTED = 130
+
+import_lazily("sympy", "onnx_ir._symbolic_shapes")
 
 app = typer.Typer(
     rich_markup_mode=None,

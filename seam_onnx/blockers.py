@@ -17,9 +17,8 @@ class Blocker:
     """What it does with the channels that forbids removing one."""
     channels: int
     """How many channels it pinned that were still free."""
-    unblock: str = ""
-    """What would lift it, empty where nothing can."""
+    unblock: str
+    """What would lift it; `nothing to do: ...` where nothing can."""
 
     def __str__(self) -> str:
-        ending = f" ({self.unblock})" if self.unblock else ""
-        return f"{self.channels} channels at {self.op} {self.node!r}: {self.reason}{ending}"
+        return f"{self.channels} channels at {self.op} {self.node!r}: {self.reason} ({self.unblock})"

@@ -1,6 +1,8 @@
 """What a model consists of, as far as pruning is concerned. Reads no weights."""
 
 import dataclasses
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from seam_onnx.blockers import Blocker
 from seam_onnx.channels import Channels, Cost, analyze
 from seam_onnx.labels import names_from_metadata
 from seam_onnx.model import Model
+from seam_onnx.ops import Labels
 
 __all__ = ["GroupCost", "Inspection", "LayerCost", "cost_of", "inspect_model"]
 
@@ -20,7 +23,7 @@ class GroupCost:
     """A group of channels and what it costs."""
 
     name: str
-    """First node that makes them."""
+    """First node that makes them, with a number behind it where it makes several groups."""
     channels: int
     """How many."""
     axes: tuple[str, ...]
@@ -33,16 +36,22 @@ class GroupCost:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One contraction."""
+    """A node that has weights or multiplies activations."""
 
     node: str
     """Name."""
     op: str
     """Op type."""
+    shape: tuple[int, ...]
+    """Of its output at batch 1, empty where it is unknown."""
     macs: float
     """At batch 1."""
     params: int
-    """Elements of the initializers it reads."""
+    """Elements of the weights that it is the first to read."""
+    groups: dict[str, int]
+    """How many channels of each group its output has."""
+    pinned: int
+    """How many channels of its output nothing can remove."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +80,13 @@ def inspect_model(model: Model) -> Inspection:
     """Analyze a model. Cost: about a millisecond a node."""
     channels = analyze(model)
     whole = channels.cost(channels.everything())
-    graph = model.graph
+    graph, groups = model.graph, group_costs(channels)
     producer = f"{model.proto.producer_name or ''} {model.proto.producer_version or ''}".strip()
     return Inspection(
         model.opset, model.proto.ir_version, producer,
         {str(v.name): described(v) for v in graph.inputs}, {str(v.name): described(v) for v in graph.outputs},
         names_from_metadata(model.proto.metadata_props) or (), graph.num_nodes(), whole.macs, whole.params,
-        layers(model, channels), group_costs(channels, whole), channels.blockers,
+        layers(model, channels, [group.name for group in groups]), groups, channels.blockers,
     )  # fmt: skip
 
 
@@ -92,32 +101,43 @@ def described(value: ir.Value) -> str:
     return f"{value.dtype.name.lower() if value.dtype else 'unknown'} {value.shape or ''}".strip()
 
 
-def layers(model: Model, channels: Channels) -> tuple[LayerCost, ...]:
-    """Every node that contracts, in graph order."""
-    nodes = {str(node.name): node for node in model.graph}
-    return tuple(
-        LayerCost(
-            w.node,
-            nodes[w.node].op_type,
-            w.unit * float(np.prod([len(a) for a in w.axes])),
-            weights(nodes[w.node]),
-        )
-        for w in channels.works
-    )
-
-
-def weights(node: ir.Node) -> int:
-    """Elements of the initializers that a node reads."""
-    return sum(v.const_value.size for v in node.inputs if v is not None and v.const_value is not None)
-
-
-def group_costs(channels: Channels, whole: Cost) -> tuple[GroupCost, ...]:
-    """Every group with what its removal would save."""
+def layers(model: Model, channels: Channels, names: Sequence[str]) -> tuple[LayerCost, ...]:
+    """Every node that contracts or reads weights, in graph order; single numbers are not counted."""
+    macs: Counter[str] = Counter()
+    for w in channels.works:
+        macs[w.node] += w.unit * float(np.prod([len(a) for a in w.axes]))
+    counted: set[str] = set()
     found = []
-    for group in channels.groups:
-        rest = channels.cost(channels.without(group.channels))
+    for node in model.graph:
+        read = [str(v.name) for v in node.inputs if v is not None]
+        weights = {name for name in read if np.prod(channels.elements.get(name, ())) > 1} - counted
+        counted |= weights
+        if weights or macs[str(node.name)]:
+            params = sum(int(np.prod(channels.elements[name])) for name in weights)
+            shape = model.shapes.dims.get(str(node.outputs[0].name), ())
+            made = produced(node, channels)
+            parts = {names[k]: int((made == k).sum()) for k in np.unique(made) if k >= 0}
+            pinned = int((made < 0).sum())
+            cost = macs[str(node.name)]
+            found.append(LayerCost(str(node.name), node.op_type, shape, cost, params, parts, pinned))
+    return tuple(found)
+
+
+def produced(node: ir.Node, channels: Channels) -> Labels:
+    """For each channel of a node's output the position of its group, -1 where it is pinned."""
+    labels = channels.labels.get(str(node.outputs[0].name))
+    if labels is None or labels.size < 2:
+        labels = channels.made.get((str(node.name), ""), np.zeros(0, np.int64))
+    return channels.member[labels.reshape(-1)]
+
+
+def group_costs(channels: Channels) -> tuple[GroupCost, ...]:
+    """Every group with what its removal would save."""
+    seen: Counter[str] = Counter()
+    found = []
+    for group, saved in zip(channels.groups, channels.savings(), strict=True):
+        seen[group.name] += 1
+        name = group.name if seen[group.name] == 1 else f"{group.name} ({seen[group.name]})"
         axes = tuple(f"{axis.initializer}[{axis.dim}]" for axis in group.axes)
-        found.append(
-            GroupCost(group.name, len(group.channels), axes, whole.macs - rest.macs, whole.params - rest.params)
-        )
+        found.append(GroupCost(name, len(group.channels), axes, saved.macs, saved.params))
     return tuple(found)

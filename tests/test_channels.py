@@ -250,3 +250,28 @@ def test_numbers_that_depend_on_the_batch_and_on_channels_pin_them():
     channels = analyze(build(text))
     assert not len(channels.free)
     assert ("Mul", "calculates with its size", 8) in reasons(channels)
+
+
+def test_groups_and_savings_are_those_of_removing_each_alone():
+    """The linear sums against the definition: the cost of the whole less that without the group"""
+    text = (
+        IMAGE
+        + """(float[N, 5] y) <float[4, 3, 1, 1] w1, float[6, 3, 1, 1] w2, float[6, 2, 1, 1] w3, float[7, 10, 1, 1] w4,
+        float[7, 5] g> { a = Conv (x, w1) b = Conv (x, w2) r = Conv <group = 2> (a, w3) s = Mul (b, r)
+          c = Concat <axis = 1> (a, s) d = Conv (c, w4) e = GlobalAveragePool (d) f = Flatten (e) y = MatMul (f, g) }"""
+    )
+    channels = analyze(build(text))
+    whole = channels.cost(channels.everything())
+    assert sorted(np.concatenate([g.channels for g in channels.groups])) == list(channels.free)
+    for group, saved in zip(channels.groups, channels.savings(), strict=True):
+        rest = channels.cost(channels.without(group.channels))
+        assert (saved.macs, saved.params) == (whole.macs - rest.macs, whole.params - rest.params)
+
+
+def test_every_blocker_has_a_next_step():
+    """Of all kinds of reasons that the odd graphs meet"""
+    from test_odd_graphs import GRAPHS, model_of
+
+    blockers = [blocker for name in GRAPHS for blocker in analyze(model_of(name)).blockers]
+    assert len({blocker.reason for blocker in blockers}) > 5
+    assert all(blocker.unblock for blocker in blockers)

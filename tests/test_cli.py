@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import onnx
@@ -213,8 +214,32 @@ def test_inspect(say, tmp_path):
     for group in found["groups"]:
         assert group["name"] in said.out
         assert 0 < group["macs"] < found["macs"]
+    assert sum(layer["macs"] for layer in found["layers"]) == found["macs"]
+    assert 0 <= found["params"] - sum(layer["params"] for layer in found["layers"]) < 10  # single numbers
+    multiplying = [layer["node"] for layer in found["layers"] if layer["macs"]]
+    assert multiplying == [n.name for n in load(DIGITS).graph if n.op_type in WEIGHTED]
+    assert all(blocker["unblock"] for blocker in found["blockers"])
     only_json = say("inspect", DIGITS, "--json", "-")
     assert json.loads(only_json.out) == found
+
+
+WEIGHTED = ("Conv", "Gemm")
+"""Ops of the digits model that have weights."""
+
+
+def test_inspect_draws_the_groups(say, tmp_path):
+    said = say("inspect", DIGITS, "--svg", tmp_path / "d.svg")
+    assert (said.code, said.err) == (0, "")
+    drawn = ElementTree.fromstring((tmp_path / "d.svg").read_text())
+    titles = [e.text for e in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert len(titles) == sum(n.op_type in WEIGHTED for n in load(DIGITS).graph)
+    assert "10 pinned" in titles[-1]
+    heights = [float(e.get("height")) for e in drawn.iter("{http://www.w3.org/2000/svg}rect")]
+    assert min(heights) > 0
+    assert say("inspect", DIGITS, "--svg", "-").out == (tmp_path / "d.svg").read_text()
+    refused(say("inspect", DIGITS, "--svg", DIGITS), 2, "is an input file")
+    same = tmp_path / "x"
+    refused(say("inspect", DIGITS, "--svg", same, "--json", same), 2, "--svg", "another file of this command")
 
 
 def test_compact_removes_what_a_mask_left_dead(say, tmp_path):

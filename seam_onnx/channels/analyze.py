@@ -1,6 +1,6 @@
 """Channels of a model: which indices of which tensors are one and the same, what they cost, and what pins them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -97,36 +97,71 @@ class Channels:
         return ~gone[self.roots]
 
     @cached_property
+    def member(self) -> Labels:
+        """For every label the position of its group in `groups`, -1 for pinned ones. Cost: linear in labels."""
+        signature = self.signatures()
+        _, first, inverse = np.unique(signature, return_index=True, return_inverse=True)
+        places = np.full(len(self.roots), -1)
+        places[self.free] = np.argsort(np.argsort(first))[inverse]
+        return places[self.roots]
+
+    @cached_property
     def groups(self) -> tuple[Group, ...]:
         """Free channels by signature: those bound to exactly the same axes are together. Cost: linear in labels."""
-        axes = list(dict.fromkeys(Axis(b.initializer, b.axis) for b in self.bindings))
-        signature = self.signatures({axis: k for k, axis in enumerate(axes)})
-        _, first, member = np.unique(signature, return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        return tuple(self.group(self.free[member == k]) for k in order)
+        place = self.member[self.free]
+        order = np.argsort(place, kind="stable")
+        channels = np.split(self.free[order], np.flatnonzero(np.diff(place[order])) + 1) if len(order) else []
+        axes: list[list[Axis]] = [[] for _ in channels]
+        for axis, bound in self.bound():
+            for k in self.touched(bound):
+                axes[k].append(axis)
+        names: dict[int, str] = {}
+        for (node, _), made in self.made.items():
+            for k in self.touched(made):
+                names.setdefault(k, node)
+        return tuple(Group(names.get(k, ""), each, tuple(axes[k])) for k, each in enumerate(channels))
 
-    def signatures(self, numbers: Mapping[Axis, int]) -> NDArray[np.uint64]:
+    def touched(self, labels: Labels) -> list[int]:
+        """The groups, by position, that some labels belong to."""
+        found: list[int] = np.unique(self.member[labels]).tolist()
+        return [k for k in found if k >= 0]
+
+    def signatures(self) -> NDArray[np.uint64]:
         """A hash (n,) of the set of bound axes of each free channel: the sum of one random number an axis."""
-        weights = np.random.default_rng(0).integers(1, 1 << 63, len(numbers), np.uint64)
+        rng = np.random.default_rng(0)
         sums = np.zeros(len(self.roots), np.uint64)
-        for axis, channels in self.bound(numbers):
-            sums[channels] += weights[numbers[axis]]
+        for _, channels in self.bound():
+            sums[channels] += rng.integers(1, 1 << 63, dtype=np.uint64)
         return sums[self.free]
 
-    def bound(self, axes: Iterable[Axis]) -> Iterator[tuple[Axis, Labels]]:
-        """For each axis the channels (representatives, each once) that are bound to it."""
-        labels: dict[Axis, list[Labels]] = {axis: [] for axis in axes}
+    def bound(self) -> Iterator[tuple[Axis, Labels]]:
+        """For each initializer axis the channels (representatives, each once) that are bound to it."""
+        labels: dict[Axis, list[Labels]] = {}
         for b in self.bindings:
-            labels[Axis(b.initializer, b.axis)].append(b.labels)
+            labels.setdefault(Axis(b.initializer, b.axis), []).append(b.labels)
         for axis, several in labels.items():
             yield axis, np.unique(self.roots[np.concatenate(several)])
 
-    def group(self, channels: Labels) -> Group:
-        """The group of these channels, alike in what they are bound to."""
-        one = self.roots == channels[0]
-        axes = {Axis(b.initializer, b.axis): None for b in self.bindings if one[b.labels].any()}
-        name = next((n for (n, _), made in self.made.items() if one[made].any()), "")
-        return Group(name, channels, tuple(axes))
+    def savings(self) -> tuple[Cost, ...]:
+        """For each group what goes with it when it goes alone. Cost: linear in labels."""
+        macs, params = np.zeros(len(self.groups)), np.zeros(len(self.groups))
+        for w in self.works:
+            self.add_saving(macs, w.unit, w.axes, [len(a) for a in w.axes])
+        bound: dict[str, dict[int, Labels]] = {}
+        for b in self.bindings:
+            bound.setdefault(b.initializer, {})[b.axis] = b.labels
+        for name, axes in bound.items():
+            if name in self.elements:
+                shape = self.elements[name]
+                rest = float(np.prod([n for k, n in enumerate(shape) if k not in axes]))
+                self.add_saving(params, rest, tuple(axes.values()), [shape[k] for k in axes])
+        return tuple(map(Cost, macs.tolist(), params.tolist()))
+
+    def add_saving(self, sums: NDArray[np.float64], unit: float, axes: tuple[Labels, ...], sizes: list[int]) -> None:
+        """Add, for each group, how much of unit times the product of the sizes it takes with it."""
+        for k in {k for labels in axes for k in self.touched(labels)}:
+            left = [n - int((self.member[a] == k).sum()) for a, n in zip(axes, sizes, strict=True)]
+            sums[k] += unit * (float(np.prod(sizes)) - float(np.prod(left)))
 
     def cost(self, alive: Alive) -> Cost:
         """MACs and parameters when only these channels stay. Cost: linear in the number of bindings."""

@@ -12,11 +12,14 @@ class UnionFind:
 
     def __init__(self) -> None:
         self.parent = np.zeros(1, np.int64)
+        self.size = 1
 
     def grow(self, count: int) -> Labels:
-        """New labels (count,), each a set of its own."""
-        fresh = np.arange(len(self.parent), len(self.parent) + count)
-        self.parent = np.concatenate([self.parent, fresh])
+        """New labels (count,), each a set of its own. The array doubles when full: linear over all calls."""
+        fresh = np.arange(self.size, self.size + count)
+        self.size += count
+        if self.size > len(self.parent):
+            self.parent = np.concatenate([self.parent, np.arange(len(self.parent), 2 * self.size)])
         return fresh
 
     def find(self, labels: Labels) -> Labels:
@@ -41,4 +44,4 @@ class UnionFind:
 
     def roots(self) -> Labels:
         """The representative of every label there is."""
-        return self.find(np.arange(len(self.parent)))
+        return self.find(np.arange(self.size))

@@ -16,6 +16,9 @@ from seam_onnx.ops import Array, Family, Labels, Role, Walk, compress, find, non
 
 __all__ = ["Trace", "trace"]
 
+OUTPUT = "nothing to do: readers of the file count on it; prune cuts the classes"
+"""What would lift the pin of an output."""
+
 
 @dataclass
 class Trace(Walk):
@@ -94,10 +97,10 @@ class Trace(Walk):
     def tie(self, a: Labels, b: Labels) -> None:
         self.sets.union(a, b)
 
-    def pin(self, node: ir.Node, labels: Labels, reason: str, unblock: str = "") -> None:
+    def pin(self, node: ir.Node, labels: Labels, reason: str, unblock: str) -> None:
         self.block(str(node.name), node.op_type, labels, reason, unblock)
 
-    def block(self, node: str, op: str, labels: Labels, reason: str, unblock: str = "") -> None:
+    def block(self, node: str, op: str, labels: Labels, reason: str, unblock: str) -> None:
         """Tie channels to label 0 and note why, if any of them was still free."""
         free = np.unique(self.same(labels))
         free = free[free > 0]
@@ -153,12 +156,13 @@ class Trace(Walk):
     def refuse(self, node: ir.Node, error: Exception) -> None:
         """Pin everything that reaches the node; its outputs have no channels."""
         self.refused.add(str(node.name))
-        reason = error.why if isinstance(error, SeamError) else f"its rule failed ({error})"
+        reason = error.why if isinstance(error, SeamError) else f"its rule cannot follow it ({error})"
+        unblock = error.do if isinstance(error, SeamError) else "export it in its usual form, or report the model"
         for value in node.inputs:
             if value is not None and str(value.name) in self.values:
-                self.block(str(node.name), node.op_type, self.labels(value), reason)
+                self.block(str(node.name), node.op_type, self.labels(value), reason, unblock)
         for key in [key for key in self.bindings if key[0] == node.name]:
-            self.block(str(node.name), node.op_type, self.bindings.pop(key).labels, reason)
+            self.block(str(node.name), node.op_type, self.bindings.pop(key).labels, reason, unblock)
         for value in node.outputs:
             self.values.pop(str(value.name), None)
             if value in self.model.shapes:
@@ -168,7 +172,9 @@ class Trace(Walk):
         """A number (not a size) computed from the sizes of a value: they may not change."""
         maker = number.producer()
         if maker is not None and maker.op_type in ("Shape", "Size") and maker.inputs[0] is not None:
-            self.pin(node, self.labels(maker.inputs[0]), "calculates with its size")
+            self.pin(
+                node, self.labels(maker.inputs[0]), "calculates with its size", "export with that number as a constant"
+            )
         elif maker is not None:
             for value in maker.inputs:
                 if value is not None and value.name in self.model.shapes.known:
@@ -179,7 +185,7 @@ class Trace(Walk):
         for inner in ir.traversal.RecursiveGraphIterator(graph):
             for value in inner.inputs:
                 if value is not None and str(value.name) in self.values:
-                    self.pin(node, self.labels(value), "is read inside a subgraph")
+                    self.pin(node, self.labels(value), "is read inside a subgraph", "export without If, Loop or Scan")
 
     def sourced(self, node: ir.Node, family: Family) -> bool:
         """Does the node move a weight that it is given (an Expand of a class token)? Then that gets labels like data."""
@@ -212,13 +218,19 @@ class Trace(Walk):
             value = self.model.initializers[name]
             for user, _ in value.uses():
                 if (name, str(user.name)) not in bound:
-                    self.block(str(user.name), user.op_type, binding.labels, f"also reads {name!r} as it is")
+                    self.block(
+                        str(user.name),
+                        user.op_type,
+                        binding.labels,
+                        f"also reads {name!r} as it is",
+                        "give it a copy of its own",
+                    )
             if value.is_graph_output():
-                self.block(name, "output", binding.labels, "is an output of the model")
+                self.block(name, "output", binding.labels, "is an output of the model", OUTPUT)
         if not self.free_outputs:
             for value in self.model.graph.outputs:
                 if str(value.name) in self.values:
-                    self.block(str(value.name), "output", self.labels(value), "is an output of the model")
+                    self.block(str(value.name), "output", self.labels(value), "is an output of the model", OUTPUT)
 
 
 def trace(model: Model, *, free_outputs: bool = False, whole_heads: bool = False) -> Trace:

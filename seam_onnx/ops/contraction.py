@@ -30,7 +30,7 @@ def weight_of(walk: Walk, node: ir.Node) -> tuple[int, ...] | None:
         return tuple(weight.const_value.shape.numpy())
     for value in node.inputs:
         if value is not None and not walk.constant(value):
-            walk.pin(node, walk.labels(value), "its weight is computed at run time")
+            walk.pin(node, walk.labels(value), "its weight is computed at run time", "make it an initializer")
     walk.set(node.outputs[0], none(len(walk.dims(node.outputs[0]))))
     return None
 
@@ -68,7 +68,7 @@ def over_channels(walk: Walk, node: ir.Node, x: ir.Value) -> None:
         mix_axes(walk, node, axes)
         walk.set(y, walk.labels(x))
     else:
-        walk.pin(node, walk.labels(x), "slides over channels")
+        walk.pin(node, walk.labels(x), "slides over channels", "export with channels on the second axis")
         walk.set(y, none(len(after)))
 
 
@@ -113,7 +113,7 @@ def bind_bias(walk: Walk, node: ir.Node, bias: ir.Value, made: Labels) -> None:
     """The bias goes with the channels made along its last axis; a computed one pins them."""
     dims = walk.dims(bias)
     if not walk.constant(bias):
-        walk.pin(node, made, "its bias is computed at run time")
+        walk.pin(node, made, "its bias is computed at run time", "make it an initializer")
     elif dims and dims[-1] > 1:
         walk.bind(node, bias, len(dims) - 1, made, "write")
 
@@ -128,7 +128,7 @@ def couple_gemm(walk: Walk, node: ir.Node) -> None:
         or walk.constant(a)
     ):
         if a is not None and not walk.constant(a):
-            walk.pin(node, walk.labels(a), "its first operand is transposed")
+            walk.pin(node, walk.labels(a), "its first operand is transposed", "export with transA = 0")
             walk.set(node.outputs[0], none(2))
         return
     out = 0 if node.attributes.get_int("transB", 0) else 1

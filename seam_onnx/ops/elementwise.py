@@ -60,11 +60,13 @@ def join(
         walk.tie(np.broadcast_to(base, common), np.broadcast_to(labels, common))
         return np.broadcast_to(base, common), np.broadcast_shapes(extent, own)
     if not base.any():
-        walk.pin(node, labels, "one channel is broadcast over many")
+        walk.pin(node, labels, "one channel is broadcast over many", "nothing to do: the last channel has to stay")
         return base, extent
     if max(own) > max(extent) == 1:
         base, extent, labels = labels, own, base
-    walk.pin(node, labels, "its channels are broadcast over those of another operand")
+    walk.pin(
+        node, labels, "its channels are broadcast over those of another operand", "give both operands the same shape"
+    )
     return base, extent
 
 
@@ -72,7 +74,7 @@ def hold(walk: Walk, node: ir.Node, base: Labels, extent: tuple[int, ...], value
     """Data without channels that extends where the others have some holds them: it cannot shrink with them."""
     shape = padded(walk.original_dims(value), len(extent))
     if not walk.labels(value).any() and any(shape[k] > 1 and extent[k] > 1 for k in range(len(extent))):
-        walk.pin(node, base, "meets data without channels of its own")
+        walk.pin(node, base, "meets data without channels of its own", "let a layer with a weight make that operand")
 
 
 def bind_constant(walk: Walk, node: ir.Node, value: ir.Value, labels: Labels, role: Role) -> None:

@@ -84,7 +84,9 @@ def couple_refused(walk: Walk, node: ir.Node) -> None:
     """Elements are chosen one by one: the channels of every operand stay."""
     for value in node.inputs:
         if value is not None and not walk.constant(value):
-            walk.pin(node, walk.labels(value), "chooses or orders single elements")
+            walk.pin(
+                node, walk.labels(value), "chooses or orders single elements", "choose along an axis without channels"
+            )
     for value in node.outputs:
         walk.set(value, none(len(walk.dims(value))))
 

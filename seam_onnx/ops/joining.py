@@ -77,7 +77,9 @@ def couple_pad(walk: Walk, node: ir.Node) -> None:
     labels = walk.labels(x)
     pads, extent = padding(walk, node, labels.ndim), walk.extent(x)
     if pads is None or (any(extent[k] > 1 and (pads[0][k] < 0 or pads[1][k] < 0) for k in range(labels.ndim))):
-        walk.pin(node, labels, "padding depends on data, or crops channels")
+        walk.pin(
+            node, labels, "padding depends on data, or crops channels", "export fixed pads, and no crop of channels"
+        )
         walk.set(y, none(labels.ndim))
         return
     changed: dict[int, int] = {}
@@ -91,7 +93,7 @@ def couple_pad(walk: Walk, node: ir.Node) -> None:
                 walk.fresh(node, pads[1][axis], f"end{axis}"),
             )
             for each in (labels, before, after) if not constant_mode else ():
-                walk.pin(node, each, "pads channels with copies of channels")
+                walk.pin(node, each, "pads channels with copies of channels", "pad them with a constant")
             changed |= {order.index(axis): len(before), order.index(axis) + len(order): len(after)}
             view = [-1 if k == axis else 1 for k in range(labels.ndim)]
             labels = expanded(labels, walk.dims(x), axis)

@@ -58,7 +58,7 @@ def pass_by(walk: Walk, node: ir.Node, a: ir.Value, b: ir.Value) -> None:
     labels, rank = walk.labels(data), len(walk.dims(node.outputs[0]))
     bad = walk.extent(data)[contracted] > 1 or len(walk.dims(other)) != 2 or labels.ndim != rank
     if bad and labels.any():
-        walk.pin(node, labels, "contracts channels by a constant that is no matrix on the right")
+        walk.pin(node, labels, "contracts channels by a constant that is no matrix on the right", "export as x @ W")
         labels = none(rank)
     work = float(np.prod(walk.original_dims(other))) * float(np.prod(walk.dims(data))) / walk.dims(data)[contracted]
     varying = [labels.reshape(-1)] if labels.size > 1 else []
@@ -78,7 +78,9 @@ def couple_product(walk: Walk, node: ir.Node, a: ir.Value, b: ir.Value) -> None:
                 walk.unite(one, axis)
     for one in (la, lb):
         if one.size > 1 and not walk.varying(one):
-            walk.pin(node, one, "its other operand has no channels to go with these")
+            walk.pin(
+                node, one, "its other operand has no channels to go with these", "let a layer with a weight make it"
+            )
     both = [k for k in shared if k in walk.varying(la)]
     if both:
         chosen = walk.prefer(la, both, heads=[k for k in both if k < own])
@@ -107,7 +109,12 @@ def apart(walk: Walk, node: ir.Node, la: Labels, lb: Labels) -> Labels:
     """Channels on M or on N: labels of the output (..., M, N); where both have some, the fewer are pinned."""
     m, n = (walk.count(one, one.ndim - 2) if walk.varying(one) else 0 for one in (la, lb))
     if m and n:
-        walk.pin(node, la if m < n else lb, "its channels meet those of another operand in an outer product")
+        walk.pin(
+            node,
+            la if m < n else lb,
+            "its channels meet those of another operand in an outer product",
+            "nothing to do: one side has to stay",
+        )
     if m >= n and m:
         return la.take([0], la.ndim - 1)
     return np.swapaxes(lb, -1, -2).take([0], lb.ndim - 2)

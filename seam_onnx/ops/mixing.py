@@ -32,7 +32,7 @@ def mix_axes(walk: Walk, node: ir.Node, axes: Sequence[int]) -> int | None:
     assert x is not None
     labels, dims = walk.labels(x), walk.dims(x)
     if labels.size == 1 and labels.any() and any(dims[k] == 1 for k in axes):
-        walk.pin(node, labels, "reduces a single channel")
+        walk.pin(node, labels, "reduces a single channel", "nothing to do: the last channel has to stay")
     walk.box(labels)
     axis = next((k for k in walk.varying(labels) if k in axes), None)
     if axis is not None:

@@ -36,7 +36,7 @@ def bind_parameter(walk: Walk, node: ir.Node, index: int, axis: int, labels: Lab
     if value is None:
         return
     if not walk.constant(value):
-        walk.pin(node, labels, "its parameters are computed at run time")
+        walk.pin(node, labels, "its parameters are computed at run time", "make them initializers")
     elif walk.original_dims(value)[axis] > 1:
         walk.bind(node, value, axis, labels, role)
 
@@ -105,7 +105,7 @@ def couple_local(walk: Walk, node: ir.Node) -> None:
     """LRN divides by what neighbouring channels hold."""
     x = node.inputs[0]
     assert x is not None
-    walk.pin(node, walk.labels(x), "normalises over neighbouring channels")
+    walk.pin(node, walk.labels(x), "normalises over neighbouring channels", "nothing to do: neighbours would change")
     walk.set(node.outputs[0], none(len(walk.dims(x))))
 
 

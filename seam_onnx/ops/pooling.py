@@ -18,7 +18,7 @@ def couple_pool(walk: Walk, node: ir.Node) -> None:
     assert x is not None
     labels = walk.labels(x)
     if any(n > 1 for n in labels.shape[2:]):
-        walk.pin(node, labels, "pools over channels")
+        walk.pin(node, labels, "pools over channels", "export with channels on the second axis")
         labels = labels[(slice(0, 1),) * labels.ndim] * 0
     for value in node.outputs:
         walk.set(value, labels)

@@ -71,7 +71,7 @@ def couple_softmax(walk: Walk, node: ir.Node) -> None:
     assert x is not None
     labels = walk.labels(x)
     if any(labels.shape[k] > 1 for k in mixed_axes(walk, node, labels.ndim)) and not walk.renormalises(node):
-        walk.pin(node, labels, "compares channels with each other")
+        walk.pin(node, labels, "compares channels with each other", "nothing to do: each result depends on all of them")
         labels = none(labels.ndim)
     walk.set(node.outputs[0], labels)
 

@@ -32,7 +32,7 @@ def couple_resize(walk: Walk, node: ir.Node) -> None:
     assert x is not None
     labels, extent = walk.labels(x), walk.extent(x)
     if any(extent[k] > 1 for k in resized_axes(walk, node)):
-        walk.pin(node, labels, "interpolates between channels")
+        walk.pin(node, labels, "interpolates between channels", "resize the spatial axes alone")
         labels = none(labels.ndim)
     elif len(node.inputs) > 3 and node.inputs[3] is not None:
         given = node.attributes.get_ints("axes", None) or range(labels.ndim)

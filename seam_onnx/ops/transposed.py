@@ -24,7 +24,7 @@ def couple_transposed(walk: Walk, node: ir.Node) -> None:
     assert x is not None
     assert weight is not None
     if walk.extent(x)[1] == 1 and any(n > 1 for n in walk.extent(x)[2:]):
-        walk.pin(node, walk.labels(x), "slides over channels")
+        walk.pin(node, walk.labels(x), "slides over channels", "export with channels on the second axis")
         walk.set(y, none(len(walk.dims(y))))
         return
     group, arriving = node.attributes.get_int("group", 1) or 1, walk.vector(x, 1)

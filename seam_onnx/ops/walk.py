@@ -83,8 +83,8 @@ class Walk(ABC):
         """Make channels one, element by element after broadcasting."""
 
     @abstractmethod
-    def pin(self, node: ir.Node, labels: Labels, reason: str, unblock: str = "") -> None:
-        """Forbid removal of these channels, with the reason."""
+    def pin(self, node: ir.Node, labels: Labels, reason: str, unblock: str) -> None:
+        """Forbid removal of these channels, with the reason and the next step that would lift it."""
 
     @abstractmethod
     def mix(self, node: ir.Node, axis: int, labels: Labels) -> None:

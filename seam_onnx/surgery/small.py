@@ -136,7 +136,7 @@ class Small(Walk):
                 "surgery", "channels that belong together arrive in different orders", "please report this model"
             )
 
-    def pin(self, node: ir.Node, labels: Labels, reason: str, unblock: str = "") -> None:
+    def pin(self, node: ir.Node, labels: Labels, reason: str, unblock: str) -> None:
         pass
 
     def mix(self, node: ir.Node, axis: int, labels: Labels) -> None:
