@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from seam_onnx.atomic import write_text
 from seam_onnx.progress import Event, Observer, silent
 
-__all__ = ["errors", "out", "progress", "write_json"]
+__all__ = ["errors", "out", "print_table", "progress", "write_json"]
 
 NARROWEST = 100
 """Columns of tables where no terminal says how many there are."""
@@ -24,6 +26,15 @@ out = Console(
     width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROWEST,
 )  # fmt: skip
 errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """A table no wider than the terminal; where there is none, as wide as it is without wrapping."""
+    before = out.width
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = max(before, Measurement.get(out, out.options.update(width=10_000), table).maximum)
+    out.print(table, soft_wrap=False)
+    out.width = before
 
 
 @contextmanager

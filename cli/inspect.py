@@ -7,7 +7,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
-from .console import out, write_json
+from .console import out, print_table, write_json
 from .options import report_path, sizes
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def inspect(
       seam-onnx inspect model.onnx
     """
     report_path(json, "--json", overwrite=True, others=(model,))
-    report_path(svg, "--svg", overwrite=True, others=(model, json))
+    others = (model, None if json in (None, "-") else Path(json))
+    report_path(svg, "--svg", overwrite=True, others=others)
     from seam_onnx.inspection import inspect_model
     from seam_onnx.model import load
 
@@ -65,8 +66,8 @@ def show(found: "Inspection", model: Path) -> None:
     shown = [*found.labels[:10], *(["..."] if len(found.labels) > 10 else [])]
     out.print(f"  labels: {', '.join(shown) or 'no names in the metadata'}")
     out.print(f"  {found.params:,.0f} parameters, {found.macs:,.0f} MACs at batch 1, {found.nodes} nodes")
-    out.print(layer_table(found), soft_wrap=False)
-    out.print(group_table(found), soft_wrap=False)
+    for table in (layer_table(found), group_table(found)):
+        print_table(table)
     for blocker in found.blockers:
         out.print(f"pinned: {blocker}")
 

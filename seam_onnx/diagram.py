@@ -85,7 +85,7 @@ def bars(layers: list[LayerCost], colours: dict[str, str]) -> Iterator[str]:
     widest = max(map(channels, layers), default=1)
     dearest = max((layer.macs for layer in layers), default=0.0) or 1.0
     for k, layer in enumerate(layers):
-        x, floor = LEFT + k * (BAR + GAP), FLOOR + HEIGHT
+        x, floor = LEFT + k * (BAR + GAP), float(FLOOR + HEIGHT)
         cost = COST_HEIGHT * layer.macs / dearest
         yield f"<g><title>{escape(described(layer))}</title>"
         yield rectangle(x, TOP + COST_HEIGHT - cost, cost, "#7a8699")

@@ -1,7 +1,7 @@
 """What a model consists of, as far as pruning is concerned. Reads no weights."""
 
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +103,7 @@ def described(value: ir.Value) -> str:
 
 def layers(model: Model, channels: Channels, names: Sequence[str]) -> tuple[LayerCost, ...]:
     """Every node that contracts or reads weights, in graph order; single numbers are not counted."""
-    macs: Counter[str] = Counter()
+    macs: dict[str, float] = defaultdict(float)
     for w in channels.works:
         macs[w.node] += w.unit * float(np.prod([len(a) for a in w.axes]))
     counted: set[str] = set()
