@@ -1,8 +1,8 @@
 """The channel groups of a network drawn along it, as SVG text without any library.
 
-Layers that multiply stand in graph order from left to right, each a bar as high as its output has channels. A group has one colour
-wherever it occurs; pinned channels are hatched. A strip above the bars shows each layer's multiply-adds; the legend has
-the dearest groups, and pointing at a bar names its layer.
+Layers that multiply stand in graph order from left to right, each a bar as high as its output has channels. A group has
+one colour wherever it occurs; pinned channels are hatched. A strip above the bars shows each layer's multiply-adds; the
+legend has the dearest groups, and pointing at a bar names its layer.
 """
 
 from collections.abc import Iterator

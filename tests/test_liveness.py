@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from graphs import build, feeds, gap, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seam_onnx.channels import analyze
 from seam_onnx.model import Model
@@ -51,6 +53,76 @@ def test_a_constant_half_is_folded_unless_padding_interrupts_it(pads, width):
     <float[4, 3, 1, 1] w, float[5, 4, 3, 3] u>
     {{ a = Conv (x, w) c = Sigmoid (a) d = Conv <pads = {pads}> (c, u) e = GlobalMaxPool (d) y = Flatten (e) }}"""
     assert small(build(text, w=weight)).shapes.dims["a"][1] == width
+
+
+def silent_rows(width: int, *rows: int) -> np.ndarray:
+    """A 1 x 1 weight (width, 3) with zeros in some rows."""
+    weight = np.random.default_rng(0).standard_normal((width, 3, 1, 1))
+    weight[list(rows)] = 0
+    return weight
+
+
+@pytest.mark.parametrize("reader", ["Conv <pads = [1, 1, 1, 1]> (c, u)", 'Conv <auto_pad = "SAME_UPPER"> (c, u, k)'])
+def test_under_padding_one_constant_stands_for_all(reader):
+    """Conv 6, of which 1, 2 and 4 are constants other than 0 -> Sigmoid -> padded Conv: the one nearest to 1 stays"""
+    text = f"""(float[N, 3, 8, 8] x) => (float[N, 5, 8, 8] d)
+    <float[6, 3, 1, 1] w, float[6] b, float[5, 6, 3, 3] u, float[5] k>
+    {{ a = Conv (x, w, b) c = Sigmoid (a) d = {reader} }}"""
+    model = build(text, w=silent_rows(6, 1, 2, 4), b=np.array([0, -1, 2, 0, 0.5, 0]))
+    left = small(model)
+    assert np.array_equal(array(left, "w"), array(model, "w")[[0, 2, 3, 5]])
+    assert np.array_equal(array(left, "u")[:, [0, 2, 3]], array(model, "u")[:, [0, 3, 5]])
+
+
+def test_one_constant_stands_for_all_of_every_reader():
+    """Two padded readers of one group, and one without padding: one channel stays, for both"""
+    text = """(float[N, 3, 8, 8] x) => (float[N, 5, 8, 8] d, float[N, 4, 8, 8] e, float[N, 2, 6, 6] f)
+    <float[5, 3, 1, 1] w, float[5] b, float[5, 5, 3, 3] u, float[4, 5, 3, 3] v, float[2, 5, 3, 3] q>
+    { a = Conv (x, w, b) c = Sigmoid (a) d = Conv <pads = [1, 1, 1, 1]> (c, u) e = Conv <pads = [1, 1, 1, 1]> (c, v)
+      f = Conv (c, q) }"""
+    left = small(build(text, w=silent_rows(5, 0, 2, 3)))
+    assert left.shapes.dims["a"][1] == 3
+
+
+@pytest.mark.parametrize(("silent", "width"), [((1, 2, 5, 6), 6), ((1, 2, 5), 8), ((1, 6), 8)])
+def test_constants_of_a_grouped_reader_go_where_all_blocks_have_one(silent, width):
+    """Conv 8 -> Sigmoid -> padded Conv in 2 groups of 4, which loses the same positions in both: 1 and 2, or none"""
+    text = """(float[N, 3, 8, 8] x) => (float[N, 6, 8, 8] d)
+    <float[8, 3, 1, 1] w, float[8] b, float[6, 4, 3, 3] u>
+    { a = Conv (x, w, b) c = Sigmoid (a) d = Conv <pads = [1, 1, 1, 1], group = 2> (c, u) }"""
+    assert small(build(text, w=silent_rows(8, *silent))).shapes.dims["a"][1] == width
+
+
+def test_a_transposed_convolution_keeps_one_constant():
+    text = """(float[N, 3, 5, 5] x) => (float[N, 4, 7, 7] d) <float[5, 3, 1, 1] w, float[5] b, float[5, 4, 3, 3] u>
+    { a = Conv (x, w, b) c = Sigmoid (a) d = ConvTranspose (c, u) }"""
+    assert small(build(text, w=silent_rows(5, 0, 1, 3))).shapes.dims["a"][1] == 3
+
+
+def test_a_weight_that_two_nodes_read_is_not_summed_up():
+    """Each reader meets other constants"""
+    text = """(float[N, 3, 8, 8] x) => (float[N, 4, 8, 8] d, float[N, 4, 8, 8] e)
+    <float[4, 3, 1, 1] w, float[4] b, float[4, 4, 3, 3] u>
+    { a = Conv (x, w, b) c = Sigmoid (a) d = Conv <pads = [1, 1, 1, 1]> (c, u) f = Tanh (a)
+      e = Conv <pads = [1, 1, 1, 1]> (f, u) }"""
+    assert small(build(text, w=silent_rows(4, 0, 1, 3))).shapes.dims["a"][1] == 4
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(st.integers(1, 2), st.booleans(), st.lists(st.booleans(), min_size=8, max_size=8), st.integers(0, 99))
+def test_constants_under_padding_are_removed_exactly(group, batch_norm, silent, seed):
+    """Conv 8 with any rows silent -> BatchNormalization or Sigmoid -> padded Conv -> padded Conv"""
+    rng = np.random.default_rng(seed)
+    middle = "BatchNormalization (a, s, t, m, v)" if batch_norm else "Sigmoid (a)"
+    text = f"""(float[N, 3, 8, 8] x) => (float[N, 5, 8, 8] y)
+    <float[8, 3, 1, 1] w, float[8] b, {BN.replace("4", "8")}, float[6, {8 // group}, 3, 3] u, float[5, 6, 3, 3] q>
+    {{ a = Conv (x, w, b) c = {middle} d = Conv <pads = [1, 0, 2, 1], group = {group}> (c, u) r = Tanh (d)
+      y = Conv <pads = [1, 2, 0, 1]> (r, q) }}"""
+    constants = {"t": rng.integers(-1, 2, 8), "s": 1 - np.array(silent) * rng.integers(0, 2, 8)}
+    model = build(text, seed=seed, w=silent_rows(8, *np.flatnonzero(silent)), **constants)
+    width = small(model).shapes.dims["a"][1]
+    if group == 1 and not batch_norm and any(silent):
+        assert width == 9 - sum(silent)
 
 
 def test_a_zero_is_removed_under_padding_as_well():

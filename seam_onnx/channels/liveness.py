@@ -23,7 +23,7 @@ from seam_onnx.model import Model
 from seam_onnx.ops import Array, Labels, Walk, find
 from seam_onnx.ops.contraction import channel_constants, contracted, fold_site
 
-__all__ = ["Constants", "Site", "combined", "constants_of", "needed", "sites", "summands"]
+__all__ = ["Constants", "Site", "carrier", "combined", "constants_of", "needed", "sites", "summands"]
 
 
 class Constants:
@@ -82,6 +82,12 @@ class Site:
     """(O, I / group): through which weights a needed row needs what arrives."""
     arriving: Array
     """Constants (group, I / group) of the channels that arrive, NaN = depends on data."""
+    folds: bool
+    """Can constants that arrive become part of what the node adds?"""
+    carried: NDArray[np.bool_]
+    """(O, I / group): through which weights a needed row needs one of the constants that may stand for each other."""
+    carriers: NDArray[np.bool_]
+    """(I / group,): the constants, not zero, that may stand for others."""
 
 
 def sites(model: Model, channels: Channels, constants: Constants, live: Set[str]) -> Iterator[Site]:
@@ -95,9 +101,13 @@ def sites(model: Model, channels: Channels, constants: Constants, live: Set[str]
 
 
 def site(model: Model, node: ir.Node, read: Binding, rows: NDArray[np.int64], constants: Constants) -> Site:
-    """Look at one place: what it reads, and what of that is silent."""
-    value = model.initializers[read.initializer].const_value
-    x = node.inputs[0]
+    """Look at one place: what it reads, and what of that is silent.
+
+    A constant that cannot be folded because zero padding interrupts it is c times a picture of the padding, the same
+    picture for every constant: one carrier with the sum of all their weights, scaled, does for all of them.
+    """
+    initializer = model.initializers[read.initializer]
+    value, x = initializer.const_value, node.inputs[0]
     assert value is not None
     assert x is not None
     weight, mask = contracted(node, value.numpy())
@@ -106,9 +116,12 @@ def site(model: Model, node: ir.Node, read: Binding, rows: NDArray[np.int64], co
     )
     axis = -1 if node.op_type == "MatMul" else 1
     arriving = channel_constants(constants, x, axis, weight.shape[1] * group).reshape(group, -1)
-    silent = (arriving == 0) | (~np.isnan(arriving) & fold_site(node))
-    present = mask.any(2) & ~np.repeat(silent, len(weight) // group, axis=0)
-    return Site(node, read, rows, weight, present, arriving)
+    folds, steady = fold_site(node), ~np.isnan(arriving).any(0)
+    carriers = steady & (arriving != 0).all(0) & (not folds and len(initializer.uses()) == 1)
+    merging = steady & carriers.any()
+    silent = np.repeat((arriving == 0) | (~np.isnan(arriving) & folds), len(weight) // group, axis=0)
+    present = mask.any(2) & ~silent
+    return Site(node, read, rows, weight, present & ~merging, arriving, folds, present & merging, carriers)
 
 
 def summands(model: Model, channels: Channels, constants: Constants, live: Set[str]) -> Iterator[Labels]:
@@ -147,5 +160,25 @@ def needed(channels: Channels, places: list[Site], used: Iterable[Labels]) -> Al
             rows = alive[channels.roots[place.rows]]
             wanted = place.present[rows].any(0) if rows.any() else np.zeros(place.present.shape[1], bool)
             alive[channels.roots[place.read.labels[wanted]]] = True
-        if alive.sum() == before:
+        if alive.sum() == before and not add_carriers(channels, places, alive):
             return alive[channels.roots]
+
+
+def add_carriers(channels: Channels, places: list[Site], alive: Alive) -> bool:
+    """Wherever constants have to be stood for and no carrier is alive yet, let one live; was there such a place?"""
+    before = alive.sum()
+    for place in places:
+        if place.carried[alive[channels.roots[place.rows]]].any() and carrier(channels, place, alive) is None:
+            alive[channels.roots[place.read.labels[strongest(place, place.carriers)]]] = True
+    return bool(alive.sum() > before)
+
+
+def carrier(channels: Channels, place: Site, alive: Alive) -> int | None:
+    """The channel, by its position along the weight's input axis, that stands for the dead constants of a place."""
+    living = place.carriers & alive[channels.roots[place.read.labels]]
+    return strongest(place, living) if living.any() else None
+
+
+def strongest(place: Site, among: NDArray[np.bool_]) -> int:
+    """Of some carriers the one that the others' weights have to be scaled up least for."""
+    return int(np.argmax(np.where(among, np.abs(place.arriving).min(0), -1.0)))

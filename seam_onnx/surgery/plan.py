@@ -9,12 +9,24 @@ import onnx_ir as ir
 
 from seam_onnx.blockers import Blocker
 from seam_onnx.channels import Alive, Channels
-from seam_onnx.channels.liveness import Constants, Site, combined, constants_of, needed, sites, summands
+from seam_onnx.channels.liveness import Constants, Site, carrier, combined, constants_of, needed, sites, summands
 from seam_onnx.model import Model
 from seam_onnx.ops import Array, Labels, find
 from seam_onnx.surgery.small import Indices, Small, walk_small
 
-__all__ = ["PrunePlan", "plan_channels", "plan_removal"]
+__all__ = ["Merge", "PrunePlan", "plan_channels", "plan_removal"]
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A weight's slice `into` becomes the sum of all its slices along the axis, each times its share."""
+
+    axis: int
+    """The weight's input axis."""
+    into: int
+    """Index of the slice that stays for all."""
+    shares: Array
+    """float64 (group, I / group): the constant of each channel over that of `into`, 0 for those that live on."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,8 @@ class PrunePlan:
     """Value: (source, axis, indices) of the Gather that makes it now."""
     folded: Mapping[str, Array]
     """Node: what constant channels added to each of its (kept) outputs, float64 (O,)."""
+    merged: Mapping[str, "Merge"]
+    """Initializer: how the weights of constants that zero padding interrupts are summed up in one channel."""
     replaced: Mapping[str, Array]
     """Value: its contents, where it does not depend on data; what only it needs goes."""
     dims: Mapping[str, tuple[int, ...]]
@@ -51,6 +65,7 @@ class PrunePlan:
             "contents": [{"node": n, "input": i, "value": a.tolist()} for (n, i), a in self.contents.items()],
             "reroutes": [{"value": v, "source": s, "axis": k} for v, (s, k, _) in self.reroutes.items()],
             "folded": sorted(self.folded),
+            "merged": [{"initializer": n, "dim": m.axis, "into": m.into} for n, m in self.merged.items()],
             "replaced": sorted(self.replaced),
             "widths": {name: list(pair) for name, pair in self.widths.items()},
             "blockers": [str(b) for b in self.blockers],
@@ -71,8 +86,9 @@ def plan_removal(model: Model, channels: Channels, step: int = 1) -> PrunePlan:
     alive = at_least_one(model, channels, live, multiples(channels, needed(channels, places, used), step))
     contents = {name: compacted(channels, alive, name, array, model) for name, array in replaced.items()}
     walk = walk_small(model, channels, alive, live, {})
-    folded = {str(p.node.name): f for p in places if (f := folded_into(channels, alive, p)).any()}
-    return assemble(channels, alive, walk, folded, contents)
+    folded = {str(p.node.name): f for p in places if p.folds and (f := folded_into(channels, alive, p)).any()}
+    merged = {p.read.initializer: m for p in places if (m := merged_at(channels, alive, p)) is not None}
+    return assemble(channels, alive, walk, folded, merged, contents)
 
 
 def plan_channels(
@@ -80,11 +96,16 @@ def plan_channels(
 ) -> PrunePlan:
     """Removal of given channels, whether that changes outputs or not: how a head is cut."""
     live = live_nodes(model, {})
-    return assemble(channels, alive, walk_small(model, channels, alive, live, order or {}), {}, {})
+    return assemble(channels, alive, walk_small(model, channels, alive, live, order or {}), {}, {}, {})
 
 
 def assemble(
-    channels: Channels, alive: Alive, walk: Small, folded: Mapping[str, Array], replaced: Mapping[str, Array]
+    channels: Channels,
+    alive: Alive,
+    walk: Small,
+    folded: Mapping[str, Array],
+    merged: Mapping[str, Merge],
+    replaced: Mapping[str, Array],
 ) -> PrunePlan:
     """Put a plan together, leaving out what does not change."""
     before = walk.model.shapes.dims
@@ -97,6 +118,7 @@ def assemble(
         contents=walk.replaced,
         reroutes=walk.reroutes,
         folded=folded,
+        merged=merged,
         replaced=replaced,
         dims={name: d for name, d in dims.items() if d != before[name]},
         widths=channels.widths(alive),
@@ -209,3 +231,14 @@ def folded_into(channels: Channels, alive: Alive, place: Site) -> Array:
     rows = np.repeat(share, len(place.weight) // len(share), axis=0)
     total: Array = (np.nan_to_num(rows) * place.weight.sum(2)).sum(1)
     return total[alive[place.rows]]
+
+
+def merged_at(channels: Channels, alive: Alive, place: Site) -> Merge | None:
+    """How the dead constants of a place that zero padding interrupts live on in one that stays, if there are any."""
+    dead, into = ~alive[place.read.labels], carrier(channels, place, alive)
+    lost = place.carried[alive[place.rows]].any(0) & dead
+    if into is None or not lost.any():
+        return None
+    shares = np.where(lost, np.nan_to_num(place.arriving), 0.0) / place.arriving[:, into : into + 1]
+    shares[:, into] = 1.0
+    return Merge(place.read.axis, into, shares)

@@ -9,7 +9,7 @@ from onnx_ir.passes import common as passes
 from seam_onnx.fold import free_name, new_initializer, store
 from seam_onnx.model import Model
 from seam_onnx.ops import Array
-from seam_onnx.surgery.plan import PrunePlan
+from seam_onnx.surgery.plan import Merge, PrunePlan
 from seam_onnx.surgery.small import Indices
 
 __all__ = ["remove_channels"]
@@ -20,6 +20,7 @@ def remove_channels(model: Model, plan: PrunePlan) -> Model:
     proto = model.edit()
     graph = proto.graph
     nodes = {str(node.name): node for node in graph}
+    merge(graph, plan.merged)
     gather(graph, plan.gathers)
     for (name, index), entries in plan.operands.items():
         rewrite_operand(graph, nodes[name], index, entries, model.shapes.known)
@@ -42,6 +43,18 @@ def attribute_of(name: str, number: int | float | list[int]) -> ir.Attr:
     if isinstance(number, list):
         return ir.AttrInt64s(name, number)
     return ir.AttrInt64(name, number) if isinstance(number, int) else ir.AttrFloat32(name, number)
+
+
+def merge(graph: ir.Graph, merged: Mapping[str, Merge]) -> None:
+    """Sum up the slices of weights that one channel now stands for."""
+    for name, plan in merged.items():
+        tensor = graph.initializers[name].const_value
+        assert tensor is not None
+        weight = np.moveaxis(tensor.numpy().astype(np.float64), plan.axis, 0)  # (I / group, O, ...) or (I, ...)
+        blocks = np.split(weight, len(plan.shares), axis=1)
+        sums = [np.tensordot(share, block, 1) for share, block in zip(plan.shares, blocks, strict=True)]
+        weight[plan.into] = np.concatenate(sums)
+        store(graph, name, np.moveaxis(weight, 0, plan.axis).astype(tensor.dtype.numpy()), tensor.dtype)
 
 
 def gather(graph: ir.Graph, gathers: Mapping[tuple[str, int], Indices]) -> None:
