@@ -14,6 +14,7 @@ from seam_onnx.channels import Channels, Cost, analyze
 from seam_onnx.labels import names_from_metadata
 from seam_onnx.model import Model
 from seam_onnx.ops import Labels
+from seam_onnx.quantized import stored
 
 __all__ = ["GroupCost", "Inspection", "LayerCost", "cost_of", "inspect_model"]
 
@@ -109,7 +110,7 @@ def layers(model: Model, channels: Channels, names: Sequence[str]) -> tuple[Laye
     counted: set[str] = set()
     found = []
     for node in model.graph:
-        read = [str(v.name) for v in node.inputs if v is not None]
+        read = [str(form.tensor.name if (form := stored(v)) else v.name) for v in node.inputs if v is not None]
         weights = {name for name in read if np.prod(channels.elements.get(name, ())) > 1} - counted
         counted |= weights
         if weights or macs[str(node.name)]:

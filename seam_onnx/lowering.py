@@ -22,6 +22,7 @@ from seam_onnx.masks import Mask, MaskSet
 from seam_onnx.model import Model
 from seam_onnx.ops import find
 from seam_onnx.ops.mixing import parameters_along
+from seam_onnx.quantized import Stored, is_scale, stored, stored_as
 
 __all__ = ["Lowered", "lower", "write_back"]
 
@@ -63,6 +64,22 @@ class Op(nn.Module):
     def extra_repr(self) -> str:
         """Shown by `print(module)`."""
         return f"{self.node.op_type} {self.node.name!r}"
+
+
+class Rounded(nn.Module):
+    """The nearest weight that can be stored as integers; gradients pass as if nothing were rounded."""
+
+    def __init__(self, form: Stored) -> None:
+        super().__init__()
+        self.low, self.high = form.bounds()
+        self.register_buffer("scale", torch.from_numpy(np.array(form.along(form.scale), np.float32)))
+        self.register_buffer("zero", torch.from_numpy(np.array(form.along(form.zero), np.float32)))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Weight and result have the shape of the stored integers."""
+        steps = torch.nan_to_num((weight / self.scale).round(), 0.0, 0.0, 0.0)
+        stored = ((steps + self.zero).clamp(self.low, self.high) - self.zero) * self.scale
+        return weight + (stored - weight).detach()
 
 
 class Lowered(nn.Module):
@@ -135,7 +152,9 @@ class Builder:
             self.edges[str(value.name)] = self.graph.placeholder(f"input_{index}")
 
     def visit(self, node: ir.Node) -> None:
-        """One call_module, and a `pick` for each output of a node that has several."""
+        """One call_module, and a `pick` for each output of a node that has several; quantised weights wait for `edge`."""
+        if stored(node.outputs[0]) is not None:
+            return
         name = f"node_{len(self.root._modules)}"
         spec = find(node, self.model.opset)
         if spec is not None and spec.lower is not None:
@@ -155,10 +174,22 @@ class Builder:
         """The fx node of an operand; an initializer becomes a parameter (or buffer) when first read."""
         name = str(value.name)
         if name not in self.edges:
+            if (form := stored(value)) is not None:
+                self.edges[name] = self.quantised(form)
+                return self.edges[name]
             if value.const_value is None:
                 raise UnsupportedOpError(f"value {name!r}", "comes from outside the main graph", "inline the subgraph")
             self.edges[name] = self.register(name, value.const_value)
         return self.edges[name]
+
+    def quantised(self, form: Stored) -> fx.Node:
+        """A quantised weight: a parameter with its floats, rounded to what can be stored."""
+        name = str(form.tensor.name)
+        weight = self.edges.get(name) or self.register(name, ir.tensor(form.floats()))
+        self.edges[name] = weight
+        place = f"stored_{len(self.root._modules)}"
+        self.root.add_module(place, Rounded(form))
+        return self.graph.call_module(place, (weight,))
 
     def register(self, name: str, tensor: ir.TensorProtocol) -> fx.Node:
         """Add an initializer to the module."""
@@ -174,8 +205,10 @@ class Builder:
 
 
 def is_plain(value: ir.Value | None) -> bool:
-    """Is the operand omitted, or a constant that is no weight (shapes, axes, indices)?"""
-    return value is None or (value.const_value is not None and not value.const_value.dtype.is_floating_point())
+    """Is the operand omitted, or a constant that is no weight (shapes, axes, indices, scales of quantised values)?"""
+    if value is None or value.const_value is None:
+        return value is None
+    return not value.const_value.dtype.is_floating_point() or is_scale(value)
 
 
 def plain(value: ir.Value | None) -> np.ndarray | None:
@@ -227,7 +260,9 @@ def write_back(model: Model, module: Lowered) -> Model:
     for name, parameter in module.weights.items():
         tensor = proto.graph.initializers[name].const_value
         assert tensor is not None
-        array = parameter.detach().cpu().numpy()
-        if not np.array_equal(array, np.asarray(tensor.numpy(), np.float32)):
-            store(proto.graph, name, array.astype(tensor.dtype.numpy()), tensor.dtype)
+        array, form = parameter.detach().cpu().numpy(), stored_as(proto.graph.initializers[name])
+        before = tensor.numpy() if form is None else form.floats()
+        if not np.array_equal(array, np.asarray(before, np.float32)):
+            array = array.astype(tensor.dtype.numpy()) if form is None else form.integers(array)
+            store(proto.graph, name, array, tensor.dtype)
     return model.edited(proto)

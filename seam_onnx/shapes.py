@@ -126,6 +126,8 @@ class Inference:
             listed = dims[node.attributes.get_int("start", 0) : end] if node.op_type == "Shape" else np.prod(dims)
             results: list[np.ndarray] | None = [np.array(listed, np.int64)]
         else:
+            if node.op_type == "DequantizeLinear":  # a weight, not a number that shapes are made of
+                return False
             if any(v is not None and v.const_value is None and v.name not in self.known for v in node.inputs):
                 return False
             if sum(int(np.prod(self.dims.get(str(v.name), ()))) for v in node.inputs if v is not None) > LARGEST_KNOWN:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from seam_onnx.blockers import Blocker
@@ -13,6 +14,7 @@ from seam_onnx.channels.records import Axis, Binding, Meeting, Mix, Work
 from seam_onnx.channels.trace import Trace, trace
 from seam_onnx.model import Model
 from seam_onnx.ops import Labels
+from seam_onnx.quantized import is_scale, stored_as
 
 __all__ = ["Alive", "Axis", "Channels", "Cost", "Group", "analyze"]
 
@@ -39,7 +41,7 @@ class Cost:
     macs: float
     """Multiply-adds of contractions."""
     params: float
-    """Elements of the initializers that carry channels, and of the other floating-point ones."""
+    """Elements of the floating-point initializers, and of the quantised ones."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Channels:
     refused: frozenset[str]
     """Names of nodes that no rule could follow: what reaches them is pinned."""
     elements: Mapping[str, tuple[int, ...]]
-    """Shape of each floating-point initializer."""
+    """Shape of each initializer that holds parameters: floating-point ones, and the integers of quantised ones."""
     whole_heads: bool = False
     """Are attention heads kept or dropped as a whole?"""
 
@@ -187,12 +189,18 @@ def analyze(model: Model, *, whole_heads: bool = False) -> Channels:
     return channels_of(trace(model, whole_heads=whole_heads), model)
 
 
+def is_parameter(value: ir.Value) -> bool:
+    """Is the initializer a floating-point one, or the integers of a quantised weight?"""
+    floating = value.const_value is not None and value.const_value.dtype.is_floating_point()
+    return stored_as(value) is not None or (floating and not is_scale(value))
+
+
 def channels_of(walk: Trace, model: Model) -> Channels:
     """The immutable result of a finished walk."""
     elements = {
         name: tuple(value.const_value.shape.numpy())
         for name, value in model.initializers.items()
-        if value.const_value is not None and value.const_value.dtype.is_floating_point()
+        if value.const_value is not None and is_parameter(value)
     }
     return Channels(
         labels=walk.values,

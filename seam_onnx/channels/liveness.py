@@ -22,6 +22,7 @@ from seam_onnx.errors import SeamError
 from seam_onnx.model import Model
 from seam_onnx.ops import Array, Labels, Walk, find
 from seam_onnx.ops.contraction import channel_constants, contracted, fold_site
+from seam_onnx.quantized import is_weight, weight_array
 
 __all__ = ["Constants", "Site", "carrier", "combined", "constants_of", "needed", "sites", "summands"]
 
@@ -48,8 +49,8 @@ class Constants:
 
     def get(self, value: ir.Value | None) -> Array:
         assert value is not None
-        if value.const_value is not None:  # what is merely known, from shapes, may change with the batch
-            return value.const_value.numpy().astype(np.float64)
+        if is_weight(value):  # what is merely known, from shapes, may change with the batch
+            return weight_array(value).astype(np.float64)
         found = self.values.get(str(value.name))
         return np.full((1,) * len(self.walk.dims(value)), np.nan) if found is None else found
 
@@ -106,18 +107,19 @@ def site(model: Model, node: ir.Node, read: Binding, rows: NDArray[np.int64], co
     A constant that cannot be folded because zero padding interrupts it is c times a picture of the padding, the same
     picture for every constant: one carrier with the sum of all their weights, scaled, does for all of them.
     """
-    initializer = model.initializers[read.initializer]
-    value, x = initializer.const_value, node.inputs[0]
+    value, x = node.inputs[1], node.inputs[0]
     assert value is not None
     assert x is not None
-    weight, mask = contracted(node, value.numpy())
+    weight, mask = contracted(node, weight_array(value))
     group = (
         len(rows) // max(1, len(rows) // (node.attributes.get_int("group", 1) or 1)) if node.op_type == "Conv" else 1
     )
     axis = -1 if node.op_type == "MatMul" else 1
     arriving = channel_constants(constants, x, axis, weight.shape[1] * group).reshape(group, -1)
     folds, steady = fold_site(node), ~np.isnan(arriving).any(0)
-    carriers = steady & (arriving != 0).all(0) & (not folds and len(initializer.uses()) == 1)
+    carriers = (
+        steady & (arriving != 0).all(0) & (not folds and value.const_value is not None and len(value.uses()) == 1)
+    )
     merging = steady & carriers.any()
     silent = np.repeat((arriving == 0) | (~np.isnan(arriving) & folds), len(weight) // group, axis=0)
     present = mask.any(2) & ~silent

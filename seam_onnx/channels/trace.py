@@ -13,6 +13,7 @@ from seam_onnx.channels.records import Axis, Binding, Meeting, Mix, Work
 from seam_onnx.errors import SeamError
 from seam_onnx.model import Model
 from seam_onnx.ops import Array, Family, Labels, Role, Walk, compress, find, none
+from seam_onnx.quantized import is_weight, readers, stored
 
 __all__ = ["Trace", "trace"]
 
@@ -53,12 +54,12 @@ class Trace(Walk):
             return None
         if value.const_value is not None:
             return value.const_value.numpy()
-        return self.model.shapes.known.get(str(value.name))
+        form = stored(value)
+        return self.model.shapes.known.get(str(value.name)) if form is None else form.floats()
 
     def constant(self, value: ir.Value | None) -> bool:
-        if value is None or value.const_value is not None:
-            return value is None or str(value.name) not in self.values
-        return value.name in self.model.shapes.known and str(value.name) not in self.values
+        known = value is None or is_weight(value) or value.name in self.model.shapes.known
+        return known and (value is None or str(value.name) not in self.values)
 
     def labels(self, value: ir.Value) -> Labels:
         found = self.values.get(str(value.name))
@@ -87,12 +88,17 @@ class Trace(Walk):
         return labels
 
     def bind(self, node: ir.Node, value: ir.Value, axis: int, labels: Labels, role: Role) -> None:
-        name = str(value.name)
-        if value.const_value is None:
-            self.pin(node, labels, f"{name!r} is computed at run time", "make it an initializer")
-            return
-        self.tie(self.bound.setdefault(Axis(name, axis), labels), labels)
-        self.bindings[str(node.name), name, axis] = Binding(str(node.name), name, axis, labels, role)
+        form = stored(value)
+        if value.const_value is None and form is None:
+            self.pin(node, labels, f"{value.name!r} is computed at run time", "make it an initializer")
+        elif form is not None and form.blocked:
+            self.pin(node, labels, "its weight has a scale for each block", "quantise by tensor or by channel")
+        else:
+            for reader, part, dim, how in self.parts(node, value, axis, role):
+                place = Axis(str(part.name), dim)
+                self.tie(self.bound.setdefault(place, labels), labels)
+                key = (str(reader.name), place.initializer, dim)
+                self.bindings[key] = Binding(*key, labels, how)
 
     def tie(self, a: Labels, b: Labels) -> None:
         self.sets.union(a, b)
@@ -216,7 +222,7 @@ class Trace(Walk):
         bound = {(name, node) for node, name, _ in self.bindings}
         for (_, name, _), binding in list(self.bindings.items()):
             value = self.model.initializers[name]
-            for user, _ in value.uses():
+            for user in readers(value):
                 if (name, str(user.name)) not in bound:
                     self.block(
                         str(user.name),

@@ -11,6 +11,7 @@ from seam_onnx.ops import (
     matmul,
     normalization,
     pooling,
+    quantization,
     reduction,
     resample,
     shape,
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 FAMILIES = (
-    attention, contraction, elementwise, gather, joining, layout, logic, matmul, normalization, pooling, reduction, resample,
-    shape, transposed,
+    attention, contraction, elementwise, gather, joining, layout, logic, matmul, normalization, pooling, quantization,
+    reduction, resample, shape, transposed,
 )  # fmt: skip
 """One file each; what a new op is added to."""

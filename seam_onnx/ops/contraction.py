@@ -14,6 +14,7 @@ import onnx_ir as ir
 from seam_onnx.ops.mixing import mix_axes
 from seam_onnx.ops.registry import Constants, Family, op
 from seam_onnx.ops.walk import Array, Labels, Walk, compress, none
+from seam_onnx.quantized import is_weight, weight_array
 
 __all__ = ["contracted", "family", "finish", "fold_site", "weight_of"]
 
@@ -26,8 +27,8 @@ def along(labels: Labels, axis: int, rank: int) -> Labels:
 def weight_of(walk: Walk, node: ir.Node) -> tuple[int, ...] | None:
     """Shape of the weight operand where it is an initializer; otherwise the inputs are pinned and None."""
     weight = node.inputs[1]
-    if weight is not None and weight.const_value is not None:
-        return tuple(weight.const_value.shape.numpy())
+    if weight is not None and is_weight(weight):
+        return walk.original_dims(weight)
     for value in node.inputs:
         if value is not None and not walk.constant(value):
             walk.pin(node, walk.labels(value), "its weight is computed at run time", "make it an initializer")
@@ -154,8 +155,9 @@ def contracted(node: ir.Node, array: Array) -> tuple[Array, Array]:
 
 
 def fold_site(node: ir.Node) -> bool:
-    """May a constant that arrives be folded into what the node adds? Not where zero padding interrupts it, or data does."""
-    if len(node.inputs) > 2 and node.inputs[2] is not None and node.inputs[2].const_value is None:
+    """May a constant that arrives be folded into what the node adds? Not where zero padding interrupts it, or
+    data does, or where what is added would have to be rounded."""
+    if any(value is not None and value.const_value is None for value in node.inputs[1:]):
         return False
     if node.op_type != "Conv":
         return node.op_type != "ConvTranspose"
@@ -166,12 +168,12 @@ def fold_site(node: ir.Node) -> bool:
 def zero_contraction(constants: Constants, node: ir.Node) -> None:
     """An output channel is constant where every input channel it reads has zero weight or is a foldable constant."""
     x, weight = node.inputs[0], node.inputs[1]
-    if x is None or weight is None or weight.const_value is None or constants.walk.constant(x):
+    if x is None or weight is None or not is_weight(weight) or constants.walk.constant(x):
         return
     if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1:
         return
     axis = -1 if node.op_type == "MatMul" else 1
-    array, present = contracted(node, weight.const_value.numpy())
+    array, present = contracted(node, weight_array(weight))
     group = node.attributes.get_int("group", 1) or 1 if node.op_type == "Conv" else 1
     arriving = channel_constants(constants, x, axis, array.shape[1] * group)
     reads = np.repeat(arriving.reshape(group, -1), array.shape[0] // group, axis=0)  # (O, I / group)

@@ -18,6 +18,7 @@ import onnx_ir as ir
 from seam_onnx.ops.contraction import family, finish
 from seam_onnx.ops.registry import op
 from seam_onnx.ops.walk import Labels, Walk, compress, none
+from seam_onnx.quantized import is_weight
 
 __all__ = ["couple_product"]
 
@@ -28,8 +29,7 @@ def couple_matmul(walk: Walk, node: ir.Node) -> None:
     assert a is not None
     assert b is not None
     if walk.constant(a) or walk.constant(b):
-        weight = b.const_value
-        if weight is not None and weight.shape.rank() == 2 and not walk.constant(a) and on_last(walk, a):
+        if is_weight(b) and len(walk.dims(b)) == 2 and not walk.constant(a) and on_last(walk, a):
             couple_weight(walk, node, a, b)
         else:
             pass_by(walk, node, a, b)

@@ -16,6 +16,7 @@ from seam_onnx.ops.contraction import channel_constants
 from seam_onnx.ops.mixing import mix_axes
 from seam_onnx.ops.registry import Constants, Family, op
 from seam_onnx.ops.walk import Array, Labels, Walk, compress, none
+from seam_onnx.quantized import stored
 
 __all__ = ["BATCH_NORM"]
 
@@ -37,6 +38,8 @@ def bind_parameter(walk: Walk, node: ir.Node, index: int, axis: int, labels: Lab
         return
     if not walk.constant(value):
         walk.pin(node, labels, "its parameters are computed at run time", "make them initializers")
+    elif stored(value) is not None and node.op_type != "BatchNormalization":
+        walk.pin(node, labels, "its parameters are quantised", "leave normalisations in floating point")
     elif walk.original_dims(value)[axis] > 1:
         walk.bind(node, value, axis, labels, role)
 

@@ -17,6 +17,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from seam_onnx.quantized import stored
+
 __all__ = ["Array", "Labels", "Role", "Walk", "compress", "none"]
 
 Array = NDArray[Any]
@@ -77,6 +79,14 @@ class Walk(ABC):
     @abstractmethod
     def bind(self, node: ir.Node, value: ir.Value, axis: int, labels: Labels, role: Role) -> None:
         """Initializer `value` varies along `axis` with `labels` (one for each index there)."""
+
+    def parts(self, node: ir.Node, value: ir.Value, axis: int, role: Role) -> list[tuple[ir.Node, ir.Value, int, Role]]:
+        """What binding a weight means, as (node, initializer, axis, role): of a quantised one its scales as well."""
+        form = stored(value)
+        if form is None:
+            return [(node, value, axis, role)]
+        scales = [v for v in (form.scale, form.zero) if v is not None] if form.axis == axis else []
+        return [(node, form.tensor, axis, role), *((form.node, scale, 0, "carry") for scale in scales)]
 
     @abstractmethod
     def tie(self, a: Labels, b: Labels) -> None:

@@ -14,6 +14,7 @@ from seam_onnx.errors import ModelError
 from seam_onnx.fold import store
 from seam_onnx.model import Model
 from seam_onnx.ops import Labels
+from seam_onnx.quantized import stored_as
 from seam_onnx.surgery.plan import plan_channels
 from seam_onnx.surgery.remove import remove_channels
 
@@ -100,9 +101,13 @@ def average_rows(model: Model, channels: Channels, labels: Labels, others: list[
             continue
         value = proto.graph.initializers[binding.initializer]
         assert value.const_value is not None
-        rows = np.moveaxis(value.const_value.numpy().copy(), binding.axis, 0)
+        form = stored_as(value)
+        array = value.const_value.numpy().copy() if form is None else form.floats()
+        rows = np.moveaxis(array, binding.axis, 0)
         rows[classes_here == others[0]] = rows[np.isin(classes_here, others)].mean(0, keepdims=True)
-        store(proto.graph, binding.initializer, np.moveaxis(rows, 0, binding.axis), value.const_value.dtype)
+        array = np.moveaxis(rows, 0, binding.axis)
+        array = array if form is None else form.integers(array)
+        store(proto.graph, binding.initializer, array, value.const_value.dtype)
     return model.edited(proto)
 
 

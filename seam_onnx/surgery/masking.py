@@ -7,6 +7,7 @@ from seam_onnx.errors import UsageError
 from seam_onnx.fold import store
 from seam_onnx.masks import Mask, MaskSet
 from seam_onnx.model import Model
+from seam_onnx.quantized import stored_as
 from seam_onnx.surgery.combine import combine_kept
 
 __all__ = ["apply_masks", "channel_masks"]
@@ -52,7 +53,9 @@ def apply_masks(model: Model, masks: MaskSet) -> Model:
             raise UsageError(
                 f"mask {name!r}", f"shape {mask.shape} does not fit {array.shape}", "use this model's masks"
             ) from None
-        store(proto.graph, name, np.where(full, array, np.zeros((), array.dtype)), value.const_value.dtype)
+        form = stored_as(value)
+        zero = np.zeros((), array.dtype) if form is None else form.along(form.zero).astype(array.dtype)
+        store(proto.graph, name, np.where(full, array, zero), value.const_value.dtype)
     nodes = {str(node.name): node for node in proto.graph}
     for name, mask in masks.kept.items():
         if name not in nodes:

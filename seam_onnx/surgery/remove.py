@@ -9,6 +9,7 @@ from onnx_ir.passes import common as passes
 from seam_onnx.fold import free_name, new_initializer, store
 from seam_onnx.model import Model
 from seam_onnx.ops import Array
+from seam_onnx.quantized import stored
 from seam_onnx.surgery.plan import Merge, PrunePlan
 from seam_onnx.surgery.small import Indices
 
@@ -232,6 +233,9 @@ def tidy(proto: ir.Model, plan: PrunePlan) -> None:
     passes.RemoveUnusedNodesPass()(proto)
     for node in proto.graph:
         for value in node.outputs:
+            form = stored(value)
+            if form is not None and form.tensor.const_value is not None:
+                value.shape = form.tensor.const_value.shape
             dims = plan.dims.get(str(value.name))
             if dims is not None and value.shape is not None:
                 value.shape = ir.Shape(

@@ -15,6 +15,7 @@ from seam_onnx.channels import Alive, Channels, Detour
 from seam_onnx.errors import ModelError
 from seam_onnx.model import Model
 from seam_onnx.ops import Array, Labels, Role, Walk, find, none
+from seam_onnx.quantized import is_weight, weight_array
 
 __all__ = ["Small", "walk_small"]
 
@@ -66,12 +67,10 @@ class Small(Walk):
     def array(self, value: ir.Value | None) -> Array | None:
         if value is None:
             return None
-        return (
-            value.const_value.numpy() if value.const_value is not None else self.model.shapes.known.get(str(value.name))
-        )
+        return weight_array(value) if is_weight(value) else self.model.shapes.known.get(str(value.name))
 
     def constant(self, value: ir.Value | None) -> bool:
-        known = value is None or value.const_value is not None or value.name in self.model.shapes.known
+        known = value is None or is_weight(value) or value.name in self.model.shapes.known
         return known and (value is None or str(value.name) not in self.channels.labels)
 
     def labels(self, value: ir.Value) -> Labels:
@@ -117,10 +116,10 @@ class Small(Walk):
         return made[self.alive[made]] if chosen is None else made[chosen]
 
     def bind(self, node: ir.Node, value: ir.Value, axis: int, labels: Labels, role: Role) -> None:
-        if value.const_value is None:  # then its channels are pinned
-            return
-        before = self.bound[str(node.name), str(value.name), axis]
-        self.gathers[str(value.name), axis] = match(self.same(labels), self.same(before), str(node.name))
+        for reader, part, dim, _ in self.parts(node, value, axis, role):
+            before = self.bound.get((str(reader.name), str(part.name), dim))
+            if before is not None:  # what is not bound is pinned
+                self.gathers[str(part.name), dim] = match(self.same(labels), self.same(before), str(node.name))
 
     def reroute(self, end: ir.Value, detour: Detour) -> None:
         """Survivors of a detour arrive as they did, by one Gather from its start."""
