@@ -157,6 +157,8 @@ class Builder:
             return
         name = f"node_{len(self.root._modules)}"
         spec = find(node, self.model.opset)
+        if spec is not None and spec.lower is None and spec.family.instead:
+            raise UnsupportedOpError(f"node {node.name!r}", f"{node.op_type} is not run in torch", spec.family.instead)
         if spec is not None and spec.lower is not None:
             constants = {k: plain(v) for k, v in enumerate(node.inputs) if is_plain(v)}
             operands = [self.edge(v) for k, v in enumerate(node.inputs) if k not in constants and v is not None]

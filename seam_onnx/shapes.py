@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from seam_onnx.contrib import contrib_shape
 from seam_onnx.errors import ShapeError
 from seam_onnx.evaluate import evaluate
 
@@ -104,6 +105,9 @@ class Inference:
         inferred = self.infer(node)
         if node.op_type == "GroupNormalization" and (x := node.inputs[0]) is not None:  # onnx cannot
             inferred = {str(node.outputs[0].name): (self.dims.get(str(x.name)), self.types.get(str(x.name)))}
+        dims = contrib_shape(node, self.dims)
+        if dims is not None and (x := node.inputs[0]) is not None:
+            inferred = {str(node.outputs[0].name): (dims, node.outputs[0].dtype or self.types.get(str(x.name)))}
         for value in node.outputs:
             dims, dtype = inferred.get(str(value.name), (None, None))
             if dims is None and value.shape is not None:
@@ -142,19 +146,18 @@ class Inference:
 
     def infer(self, node: ir.Node) -> dict[str, tuple[tuple[int, ...] | None, ir.DataType | None]]:
         """Output shapes and types by onnx's schema for the node; empty where it has none or fails."""
-        domain = "" if node.domain == "ai.onnx" else node.domain
+        proto = as_plain(ir.to_proto(node))
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
         opset = self.proto.opset_imports.get(domain, 1)
         try:
-            schema: Any = onnx.defs.get_schema(node.op_type, opset, domain)
-            inputs = {str(v.name): self.type_proto(v) for v in node.inputs if v is not None}
+            schema: Any = onnx.defs.get_schema(proto.op_type, opset, domain)
+            inputs = {str(v.name): self.type_proto(v) for v in node.inputs if v is not None and v.name in proto.input}
             data = {name: onnx.numpy_helper.from_array(a, name) for name, a in self.integers(node).items()}
             imports = [onnx.helper.make_opsetid(d, v) for d, v in self.proto.opset_imports.items()]
             if schema.has_function or schema.has_context_dependent_function:  # inferred through its body
-                found = infer_model(ir.to_proto(node), inputs, data, imports, self.proto.ir_version)
+                found = infer_model(proto, inputs, data, imports, self.proto.ir_version)
             else:
-                found = onnx.shape_inference.infer_node_outputs(
-                    schema, ir.to_proto(node), inputs, data, opset_imports=imports
-                )
+                found = onnx.shape_inference.infer_node_outputs(schema, proto, inputs, data, opset_imports=imports)
         except Exception:
             return {}
         return {name: read_type(proto) for name, proto in found.items()}
@@ -172,6 +175,14 @@ class Inference:
             if v is not None and np.prod(self.dims.get(str(v.name), (9999,))) < 64
         }
         return {name: array for name, array in found.items() if array is not None}
+
+
+def as_plain(node: onnx.NodeProto) -> onnx.NodeProto:
+    """The Conv within a FusedConv (onnxruntime's); any other node as it is."""
+    if (node.domain, node.op_type) != ("com.microsoft", "FusedConv"):
+        return node
+    plain = [a for a in node.attribute if not a.name.startswith("activation")]
+    return onnx.NodeProto(op_type="Conv", input=node.input[:3], output=node.output, attribute=plain)
 
 
 def infer_model(

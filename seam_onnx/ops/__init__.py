@@ -9,9 +9,11 @@ from seam_onnx.ops import (
     layout,
     logic,
     matmul,
+    microsoft,
     normalization,
     pooling,
     quantization,
+    recurrent,
     reduction,
     resample,
     shape,
@@ -37,7 +39,7 @@ __all__ = [
 ]
 
 FAMILIES = (
-    attention, contraction, elementwise, gather, joining, layout, logic, matmul, normalization, pooling, quantization,
-    reduction, resample, shape, transposed,
+    attention, contraction, elementwise, gather, joining, layout, logic, matmul, microsoft, normalization, pooling,
+    quantization, recurrent, reduction, resample, shape, transposed,
 )  # fmt: skip
 """One file each; what a new op is added to."""

@@ -16,7 +16,7 @@ from seam_onnx.ops.registry import Constants, Family, op
 from seam_onnx.ops.walk import Array, Labels, Walk, compress, none
 from seam_onnx.quantized import is_weight, weight_array
 
-__all__ = ["contracted", "family", "finish", "fold_site", "weight_of"]
+__all__ = ["contracted", "family", "finish", "fold_site", "kind", "weight_of"]
 
 
 def along(labels: Labels, axis: int, rank: int) -> Labels:
@@ -140,17 +140,22 @@ def couple_gemm(walk: Walk, node: ir.Node) -> None:
     finish(walk, node, made, axis=1, weight_axis=out)
 
 
+def kind(node: ir.Node) -> str:
+    """Conv, ConvTranspose, Gemm or MatMul, also of a node that does more than that behind it."""
+    return node.op_type.removeprefix("Fused")
+
+
 # ---- constants ------------------------------------------------------------------------------------------------------
 def contracted(node: ir.Node, array: Array) -> tuple[Array, Array]:
     """The weight as (O, I / group, K) and as a mask of the same shape of what is not zero."""
-    if node.op_type in ("Conv", "ConvTranspose"):
-        array = array if node.op_type == "Conv" else np.moveaxis(array, 0, 1)
+    if kind(node) in ("Conv", "ConvTranspose"):
+        array = array if kind(node) == "Conv" else np.moveaxis(array, 0, 1)
         weight = array.reshape(array.shape[0], array.shape[1], -1)
     else:
         weight = (array if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1 else array.T)[
             :, :, None
         ]
-    alpha = (node.attributes.get_float("alpha", 1.0) or 0.0) if node.op_type == "Gemm" else 1.0
+    alpha = (node.attributes.get_float("alpha", 1.0) or 0.0) if kind(node) in ("Gemm", "MatMul") else 1.0
     return weight.astype(np.float64) * alpha, weight != 0
 
 
@@ -159,8 +164,8 @@ def fold_site(node: ir.Node) -> bool:
     data does, or where what is added would have to be rounded."""
     if any(value is not None and value.const_value is None for value in node.inputs[1:]):
         return False
-    if node.op_type != "Conv":
-        return node.op_type != "ConvTranspose"
+    if kind(node) != "Conv":
+        return kind(node) != "ConvTranspose"
     same = (node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET") not in ("NOTSET", "VALID")
     return not same and not any(node.attributes.get_ints("pads", ()) or ())
 

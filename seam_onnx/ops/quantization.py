@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from seam_onnx.ops.microsoft import opaque
+from seam_onnx.ops.reduction import zero_nothing
 from seam_onnx.ops.registry import Constants, Family, OpSpec, add, op
-from seam_onnx.ops.walk import Array, Walk, compress, none
+from seam_onnx.ops.walk import Array, Walk, compress
 
 __all__ = ["QUANTIZE"]
 
@@ -82,25 +84,10 @@ def range_of(node: ir.Node) -> tuple[int, int] | None:
     return RANGES.get(dtype.name if dtype is not None else "")
 
 
-def couple_integers(walk: Walk, node: ir.Node) -> None:
-    """What arrives is pinned, and so is what a weight would make."""
-    weights = [v for v in node.inputs[1:] if v is not None and v.const_value is not None and v.const_value.size > 1]
-    if weights:
-        out = 0 if "Conv" in node.op_type else -1
-        walk.pin(node, walk.fresh(node, walk.original_dims(weights[0])[out]), INTEGERS, INSTEAD)
-    for value in node.inputs:
-        if value is not None and not walk.constant(value):
-            walk.pin(node, walk.labels(value), INTEGERS, INSTEAD)
-    for value in node.outputs:
-        walk.set(value, none(len(walk.dims(value))))
-
-
-def zero_integers(constants: Constants, node: ir.Node) -> None:
-    """Nothing is known of the outputs."""
-
-
 QUANTIZE = Family("quantisation", couple_quantize, zero_quantize, "channels pass; scales and zero points go with them")
-ON_INTEGERS = Family("quantisation", couple_integers, zero_integers, "nothing: quantise in QDQ format instead")
+ON_INTEGERS = Family(
+    "quantisation", opaque(INTEGERS, INSTEAD), zero_nothing, "nothing: quantise in QDQ format instead", INSTEAD
+)
 
 
 def view(torch: Any, node: ir.Node, x: Any, array: Any) -> Any:

@@ -48,6 +48,8 @@ class Family:
     """Constant rule: which outputs are constant, given constant inputs."""
     prunable: str
     """One line for docs/ops.md: what may be removed at such a node."""
+    instead: str = ""
+    """What to give in place of an op that is never run in torch; empty where onnx2torch may know it."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from onnx_ir.passes import common as passes
 from seam_onnx.fold import free_name, new_initializer, store
 from seam_onnx.model import Model
 from seam_onnx.ops import Array
+from seam_onnx.ops.contraction import kind
 from seam_onnx.quantized import stored
 from seam_onnx.surgery.plan import Merge, PrunePlan
 from seam_onnx.surgery.small import Indices
@@ -154,7 +155,7 @@ def add_to_output(graph: ir.Graph, node: ir.Node, addition: Array) -> None:
     assert weight is not None
     assert weight.const_value is not None
     dtype = weight.const_value.dtype
-    if node.op_type == "MatMul":
+    if kind(node) == "MatMul":
         follow_by_add(graph, node, addition.astype(dtype.numpy()))
         return
     bias = node.inputs[2] if len(node.inputs) > 2 else None
