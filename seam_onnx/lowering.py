@@ -72,6 +72,8 @@ class Rounded(nn.Module):
     def __init__(self, form: Stored) -> None:
         super().__init__()
         self.low, self.high = form.bounds()
+        self.scale: Tensor
+        self.zero: Tensor
         self.register_buffer("scale", torch.from_numpy(np.array(form.along(form.scale), np.float32)))
         self.register_buffer("zero", torch.from_numpy(np.array(form.along(form.zero), np.float32)))
 

@@ -60,7 +60,8 @@ class Stored:
         """The weight."""
         assert self.tensor.const_value is not None
         integers = self.tensor.const_value.numpy().astype(np.float64)
-        return ((integers - self.along(self.zero)) * self.along(self.scale)).astype(np.float32)
+        floats: Array = (integers - self.along(self.zero)) * self.along(self.scale)
+        return floats.astype(np.float32)
 
     def bounds(self) -> tuple[float, float]:
         """Least and largest integer that the tensor's type holds."""
@@ -76,7 +77,8 @@ class Stored:
         assert self.tensor.const_value is not None
         with np.errstate(divide="ignore", invalid="ignore"):
             steps = np.nan_to_num(np.rint(floats / self.along(self.scale)), posinf=0.0, neginf=0.0)
-        return np.clip(steps + self.along(self.zero), *self.bounds()).astype(self.tensor.const_value.dtype.numpy())
+        integers: Array = np.clip(steps + self.along(self.zero), *self.bounds())
+        return integers.astype(self.tensor.const_value.dtype.numpy())
 
 
 def stored(value: ir.Value | None) -> Stored | None:

@@ -21,7 +21,7 @@ from seam_onnx.channels.trace import Trace
 from seam_onnx.errors import SeamError
 from seam_onnx.model import Model
 from seam_onnx.ops import Array, Labels, Walk, find
-from seam_onnx.ops.contraction import channel_constants, contracted, fold_site, kind
+from seam_onnx.ops.contraction import channel_constants, contracted, fold_site, kind, read_axis
 from seam_onnx.quantized import is_weight, weight_array
 
 __all__ = ["Constants", "Site", "carrier", "combined", "constants_of", "needed", "sites", "summands"]
@@ -112,7 +112,7 @@ def site(model: Model, node: ir.Node, read: Binding, rows: NDArray[np.int64], co
     assert x is not None
     weight, mask = contracted(node, weight_array(value))
     group = len(rows) // max(1, len(rows) // (node.attributes.get_int("group", 1) or 1)) if kind(node) == "Conv" else 1
-    axis = -1 if kind(node) == "MatMul" else 1
+    axis = read_axis(node)
     arriving = channel_constants(constants, x, axis, weight.shape[1] * group).reshape(group, -1)
     folds, steady = fold_site(node), ~np.isnan(arriving).any(0)
     carriers = (

@@ -3,6 +3,7 @@
 from seam_onnx.ops import (
     attention,
     contraction,
+    einsum,
     elementwise,
     gather,
     joining,
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 FAMILIES = (
-    attention, contraction, elementwise, gather, joining, layout, logic, matmul, microsoft, normalization, pooling,
+    attention, contraction, einsum, elementwise, gather, joining, layout, logic, matmul, microsoft, normalization, pooling,
     quantization, recurrent, reduction, resample, shape, transposed,
 )  # fmt: skip
 """One file each; what a new op is added to."""

@@ -16,7 +16,7 @@ from seam_onnx.ops.registry import Constants, Family, op
 from seam_onnx.ops.walk import Array, Labels, Walk, compress, none
 from seam_onnx.quantized import is_weight, weight_array
 
-__all__ = ["contracted", "family", "finish", "fold_site", "kind", "weight_of"]
+__all__ = ["contracted", "family", "finish", "fold_site", "kind", "letters", "read_axis", "weight_of"]
 
 
 def along(labels: Labels, axis: int, rank: int) -> Labels:
@@ -140,6 +140,21 @@ def couple_gemm(walk: Walk, node: ir.Node) -> None:
     finish(walk, node, made, axis=1, weight_axis=out)
 
 
+def letters(node: ir.Node) -> tuple[str, str, str] | None:
+    """Letters of the operands and the output of an Einsum of two operands that names them all, None of another."""
+    terms, _, out = node.attributes.get_string("equation", "").replace(" ", "").partition("->")
+    operands = terms.split(",")
+    named = len(operands) == 2 and out and "." not in terms
+    return (operands[0], operands[1], out) if named else None
+
+
+def read_axis(node: ir.Node) -> int:
+    """The axis of a node's first operand that it contracts against its weight."""
+    if (found := letters(node) if node.op_type == "Einsum" else None) is not None:
+        return found[0].index(next(c for c in found[0] if c in found[1] and c not in found[2]))
+    return -1 if kind(node) == "MatMul" else 1
+
+
 def kind(node: ir.Node) -> str:
     """Conv, ConvTranspose, Gemm or MatMul, also of a node that does more than that behind it."""
     return node.op_type.removeprefix("Fused")
@@ -151,6 +166,8 @@ def contracted(node: ir.Node, array: Array) -> tuple[Array, Array]:
     if kind(node) in ("Conv", "ConvTranspose"):
         array = array if kind(node) == "Conv" else np.moveaxis(array, 0, 1)
         weight = array.reshape(array.shape[0], array.shape[1], -1)
+    elif (found := letters(node) if node.op_type == "Einsum" else None) is not None:
+        weight = (array if found[1][0] in found[2] else array.T)[:, :, None]
     else:
         weight = (array if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1 else array.T)[
             :, :, None
@@ -165,7 +182,7 @@ def fold_site(node: ir.Node) -> bool:
     if any(value is not None and value.const_value is None for value in node.inputs[1:]):
         return False
     if kind(node) != "Conv":
-        return kind(node) != "ConvTranspose"
+        return kind(node) in ("Gemm", "MatMul")
     same = (node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET") not in ("NOTSET", "VALID")
     return not same and not any(node.attributes.get_ints("pads", ()) or ())
 

@@ -155,17 +155,3 @@ def extreme(name: str) -> Any:
 
 op("ArgMax", REFUSED)(extreme("argmax"))
 op("ArgMin", REFUSED)(extreme("argmin"))
-
-
-def couple_einsum(walk: Walk, node: ir.Node) -> None:
-    """An Einsum is not followed."""
-    for value in node.inputs:
-        if value is not None and not walk.constant(value):
-            walk.pin(node, walk.labels(value), "multiplies along named axes", "export with MatMul and Transpose")
-    walk.set(node.outputs[0], none(len(walk.dims(node.outputs[0]))))
-
-
-@op("Einsum", Family("contraction", couple_einsum, zero_refused, "nothing"), since=12)
-def einsum(torch: Any, node: ir.Node, *inputs: Any) -> Any:
-    """Sum of products over named axes."""
-    return torch.einsum(node.attributes.get_string("equation"), *inputs)

@@ -20,7 +20,7 @@ from seam_onnx.ops.registry import op
 from seam_onnx.ops.walk import Labels, Walk, compress, none
 from seam_onnx.quantized import is_weight
 
-__all__ = ["couple_product"]
+__all__ = ["couple_product", "product"]
 
 
 def couple_matmul(walk: Walk, node: ir.Node) -> None:
@@ -71,6 +71,14 @@ def couple_product(walk: Walk, node: ir.Node, a: ir.Value, b: ir.Value) -> None:
     rank = len(walk.dims(node.outputs[0]))
     la, lb = aligned(walk, a, rank), aligned(walk, b, rank)
     lb = np.swapaxes(lb, -1, -2)  # (..., N, K): the contracted axis is the last of both, M and N face each other
+    output = product(walk, node, la, lb, -1, -2)
+    count_work(walk, node, a, la, lb)
+    walk.set(node.outputs[0], compress(output))
+
+
+def product(walk: Walk, node: ir.Node, la: Labels, lb: Labels, ka: int, kb: int) -> Labels:
+    """Labels (..., M, N) of the product of (..., M, K) and (..., N, K), K at axes ka and kb of the operands themselves."""
+    rank = la.ndim
     own, shared = rank - 2, [*range(rank - 2), rank - 1]
     for axis in shared:
         for one, other in ((la, lb), (lb, la)):
@@ -91,12 +99,9 @@ def couple_product(walk: Walk, node: ir.Node, a: ir.Value, b: ir.Value) -> None:
         lines = [np.moveaxis(one, chosen, 0).reshape(one.shape[chosen], -1)[:, 0] for one in (la, lb)]
         walk.tie(*lines)
         if chosen > own:
-            walk.meet(node, lines[0], (0, -1), (1, -2))
-        output = la.take([0], own).take([0], rank - 1) * (chosen < own)
-    else:
-        output = apart(walk, node, la, lb)
-    count_work(walk, node, a, la, lb)
-    walk.set(node.outputs[0], compress(output))
+            walk.meet(node, lines[0], (0, ka), (1, kb))
+        return la.take([0], own).take([0], rank - 1) * (chosen < own)
+    return apart(walk, node, la, lb)
 
 
 def aligned(walk: Walk, value: ir.Value, rank: int) -> Labels:

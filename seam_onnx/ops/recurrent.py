@@ -38,7 +38,7 @@ def activations(torch: Any, node: ir.Node, direction: int) -> list[Any]:
 def recurrent(torch: Any, node: ir.Node, step: Any, operands: list[Any]) -> tuple[Any, Any, Any]:
     """Run `step` over time in each direction: Y (S, D, N, H), Y_h (D, N, H), Y_c alike (of LSTM)."""
     x, w, r, b, lengths, h0, c0 = operands
-    if lengths is not None or node.attributes.get_int("layout", 0):
+    if lengths is not None or node.attributes.get_int("layout", 0) == 1:
         raise NotImplementedError(f"{node.op_type} with sequence lengths or layout 1")
     kind, size = node.attributes.get_string("direction", "forward"), r.shape[-1]
     results, last, cells = [], [], []
@@ -86,7 +86,7 @@ def lstm(
     c0: Any = None, peephole: Any = None,
 ) -> Any:  # fmt: skip
     """C = f c + i g, h = o tanh(c)."""
-    if peephole is not None or node.attributes.get_int("input_forget", 0):
+    if peephole is not None or node.attributes.get_int("input_forget", 0) == 1:
         raise NotImplementedError("LSTM with peepholes or coupled gates")
 
     def step(f: Any, x: Any, h: Any, c: Any, w: Any, r: Any, wb: Any, rb: Any) -> Any:

@@ -236,7 +236,7 @@ def tidy(proto: ir.Model, plan: PrunePlan) -> None:
         for value in node.outputs:
             form = stored(value)
             if form is not None and form.tensor.const_value is not None:
-                value.shape = form.tensor.const_value.shape
+                value.shape = ir.Shape(form.tensor.const_value.shape.numpy())
             dims = plan.dims.get(str(value.name))
             if dims is not None and value.shape is not None:
                 value.shape = ir.Shape(
