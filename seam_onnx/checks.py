@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from seam_onnx.errors import BrokenModelError, ModelError
 
-__all__ = ["OLDEST_OPSET", "check_connected", "check_initializers", "check_opset", "reason"]
+__all__ = ["OLDEST_OPSET", "check_connected", "check_initializers", "check_nodes", "check_opset", "reason"]
 
 OLDEST_OPSET = 7
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -100,3 +100,33 @@ def check_connected(proto: ir.Model, path: Path) -> None:
         graph.sort()
     except ValueError as error:
         raise BrokenModelError(path, f"the graph has a cycle ({reason(error)})", "export the model again") from error
+
+
+def check_nodes(proto: ir.Model, path: Path) -> None:
+    """Refuse nodes of ONNX's own ops without an operand or attribute that they need, or with one of another type."""
+    opset = proto.opset_imports[""]
+    for node in proto.graph:
+        if node.domain in DEFAULT_DOMAINS and onnx.defs.has(node.op_type, opset):
+            fault = fault_of(node, onnx.defs.get_schema(node.op_type, opset, ""))
+            if fault is not None:
+                what = f"{path}, node {node.name!r} ({node.op_type})"
+                raise BrokenModelError(what, fault, "check it with onnx.checker")
+
+
+def fault_of(node: ir.Node, schema: onnx.defs.OpSchema) -> str | None:
+    """What a node lacks by its op's schema, None where it lacks nothing."""
+    needed = [p for p in schema.inputs if p.option == onnx.defs.OpSchema.FormalParameterOption.Single]
+    given = [*node.inputs, *[None] * len(needed)]
+    if absent := [p.name for p, value in zip(needed, given, strict=False) if value is None]:
+        return f"has no operand {absent[0]!r}"
+    if not len(node.inputs) <= schema.max_input or not len(node.outputs) <= schema.max_output:
+        return "has more operands or outputs than the op"
+    if not any(value.name for value in node.outputs):
+        return "has no output"
+    for name, parameter in schema.attributes.items():
+        attribute = node.attributes.get(name)
+        if attribute is None and parameter.required:
+            return f"has no attribute {name!r}"
+        if attribute is not None and not attribute.is_ref() and attribute.type.value != parameter.type.value:
+            return f"attribute {name!r} is of type {attribute.type.name.lower()}"
+    return None

@@ -19,7 +19,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from seam_onnx.atomic import check_writable, writing
-from seam_onnx.checks import OLDEST_OPSET, check_connected, check_initializers, check_opset, reason
+from seam_onnx.checks import OLDEST_OPSET, check_connected, check_initializers, check_nodes, check_opset, reason
 from seam_onnx.errors import BrokenModelError, ModelError, NotOnnxError, PathError
 from seam_onnx.fold import fold_constants, unshare_constants
 from seam_onnx.shapes import Shapes, infer_shapes
@@ -99,6 +99,7 @@ def load(path: Path | str, sizes: Mapping[str, int] | None = None) -> Model:
     check_opset(proto, path)
     check_initializers(proto, path)
     check_connected(proto, path)
+    check_nodes(proto, path)
     normalise(proto, path)
     return Model(proto, path, sha256(path), dict(sizes or {}))
 

@@ -23,7 +23,8 @@ FREE = {
     "attention": TOKENS + HEADS + 'o = Einsum <equation = "bhij,bhjd->bihd"> (p, t) y = ReduceMean <axes = [3]> (o) }',
     "batched": TOKENS + 'c = Einsum <equation = "bsd,bsd->bs"> (k, k) y = Relu (c) }',
     "outer": TOKENS
-    + 'm = ReduceMean <axes = [2], keepdims = 0> (x) o = Einsum <equation = "bsd,bs->bd"> (k, m) y = ReduceMean <axes = [1]> (o) }',
+    + 'm = ReduceMean <axes = [2], keepdims = 0> (x) o = Einsum <equation = "bsd,bs->bd"> (k, m) '
+    + "y = ReduceMean <axes = [1]> (o) }",
 }  # fmt: skip
 """Of these some channels of `a` may go."""
 PINNED = {

@@ -96,6 +96,9 @@ class Trace(Walk):
         else:
             for reader, part, dim, how in self.parts(node, value, axis, role):
                 place = Axis(str(part.name), dim)
+                if self.dims(part)[dim] != len(labels):
+                    why = f"{part.name!r} has {self.dims(part)[dim]} indices for {len(labels)} channels"
+                    raise SeamError(node.op_type, why, "check the model with onnx.checker")
                 self.tie(self.bound.setdefault(place, labels), labels)
                 key = (str(reader.name), place.initializer, dim)
                 self.bindings[key] = Binding(*key, labels, how)
