@@ -5,6 +5,7 @@ What does not is refused with the object, the reason and a remedy, so that nothi
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -113,7 +114,7 @@ def check_nodes(proto: ir.Model, path: Path) -> None:
                 raise BrokenModelError(what, fault, "check it with onnx.checker")
 
 
-def fault_of(node: ir.Node, schema: onnx.defs.OpSchema) -> str | None:
+def fault_of(node: ir.Node, schema: Any) -> str | None:
     """What a node lacks by its op's schema, None where it lacks nothing."""
     needed = [p for p in schema.inputs if p.option == onnx.defs.OpSchema.FormalParameterOption.Single]
     given = [*node.inputs, *[None] * len(needed)]
