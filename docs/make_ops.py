@@ -18,7 +18,8 @@ def row(spec: OpSpec) -> str:
     """One line of the table."""
     until = "" if spec.until >= 10_000 else str(spec.until)
     name = f"{spec.domain}.{spec.name}" if spec.domain else spec.name
-    return f"| {name} | {max(spec.since, 7)} to {until or 'newest'} | {spec.family.name} | {spec.family.prunable} |\n"
+    since = spec.since if spec.domain else max(spec.since, 7)
+    return f"| {name} | {since} to {until or 'newest'} | {spec.family.name} | {spec.family.prunable} |\n"
 
 
 def page() -> str:

@@ -242,6 +242,18 @@ def test_inspect_draws_the_groups(say, tmp_path):
     refused(say("inspect", DIGITS, "--svg", same, "--json", same), 2, "--svg", "another file of this command")
 
 
+def test_inspect_and_compact_start_without_what_they_do_not_use(tmp_path):
+    """In processes of their own: neither torch nor onnxruntime, nor sympy, which takes longer than the work"""
+    script = (
+        "import sys\nfrom seam_onnx_cli.main import run\ntry:\n run()\nexcept SystemExit as left:\n assert not left.code\n"
+        "print(sorted({'torch', 'onnxruntime', 'matplotlib', 'sympy.core'} & set(sys.modules)))"
+    )
+    for words in (["inspect", DIGITS, "--svg", tmp_path / "g.svg"], ["compact", DIGITS, "-o", tmp_path / "m.onnx"]):
+        command_line = [sys.executable, "-c", script, *map(str, words)]
+        ended = subprocess.run(command_line, capture_output=True, text=True, check=True)
+        assert ended.stdout.splitlines()[-1] == "[]"
+
+
 def test_compact_removes_what_a_mask_left_dead(say, tmp_path):
     model = load(DIGITS)
     channels = analyze(model)

@@ -4,7 +4,7 @@ import onnx
 import pytest
 from commands import seam
 from graphs import feeds, gap, loaded, parse, run
-from laws import drawn_masks, dropped, lowering_gap, masking_gap, pruned, removal_gap
+from laws import drawn_masks, dropped, lowering_gap, masking_gap, pruned
 from refusals import refusal
 
 from seam_onnx.channels import analyze
@@ -105,11 +105,3 @@ def test_inspect_and_compact_of_such_a_file(tmp_path, monkeypatch, capsys):
     assert "Attention" in said.out
     assert "is several ops in one" in said.out
     assert seam(monkeypatch, capsys, "compact", path, "-o", tmp_path / "s.onnx").code == 0
-
-
-def test_removal_gap_is_unaffected():
-    """The plain form of one of them, as a check on the helper"""
-    text = TOKENS + "float k> { a = MatMul (x, w) c = Sigmoid (a) y = MatMul (c, g) }"
-    model = contrib(text)
-    channels = analyze(model)
-    assert removal_gap(model, channel_masks(model, channels, channels.without(channels.free[:4]))) < 1e-5
