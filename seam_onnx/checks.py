@@ -105,10 +105,11 @@ def check_connected(proto: ir.Model, path: Path) -> None:
 
 def check_nodes(proto: ir.Model, path: Path) -> None:
     """Refuse nodes of ONNX's own ops without an operand or attribute that they need, or with one of another type."""
-    opset = proto.opset_imports[""]
+    opset, newest = proto.opset_imports[""], onnx.defs.onnx_opset_version()
     for node in proto.graph:
-        if node.domain in DEFAULT_DOMAINS and onnx.defs.has(node.op_type, opset):
-            fault = fault_of(node, onnx.defs.get_schema(node.op_type, opset, ""))
+        known = next((k for k in (opset, newest) if onnx.defs.has(node.op_type, k)), None)
+        if node.domain in DEFAULT_DOMAINS and known is not None:
+            fault = fault_of(node, onnx.defs.get_schema(node.op_type, known, ""))
             if fault is not None:
                 what = f"{path}, node {node.name!r} ({node.op_type})"
                 raise BrokenModelError(what, fault, "check it with onnx.checker")

@@ -21,7 +21,15 @@ PAIRS = {"QLinearAdd": 3, "QLinearMul": 3}
 
 
 def contrib_shape(node: ir.Node, known: Mapping[str, Dims]) -> Dims | None:
-    """Shape of the first output, None where it is not known here."""
+    """Shape of the first output, None where it is not known here or the operands do not fit."""
+    try:
+        return shape_of(node, known)
+    except (ValueError, TypeError, IndexError):
+        return None
+
+
+def shape_of(node: ir.Node, known: Mapping[str, Dims]) -> Dims | None:
+    """The same; raises where the operands do not fit each other."""
     shapes = [None if value is None else known.get(str(value.name)) for value in node.inputs]
     x = shapes[0] if shapes else None
     if node.domain != "com.microsoft" or x is None:

@@ -82,7 +82,7 @@ class Stored:
 
 
 def stored(value: ir.Value | None) -> Stored | None:
-    """How the weight behind a value is stored, None where it is no dequantised initializer."""
+    """How the weight behind a value is stored, None where it is no dequantised initializer, or its parts do not fit."""
     node = None if value is None else value.producer()
     if node is None or node.op_type != DEQUANTIZE or node.domain not in ("", "ai.onnx"):
         return None
@@ -91,9 +91,11 @@ def stored(value: ir.Value | None) -> Stored | None:
         return None
     assert tensor.const_value is not None
     assert scale.const_value is not None
-    rank = tensor.const_value.shape.rank()
-    axis = node.attributes.get_int("axis", 1) % max(rank, 1) if scale.const_value.size > 1 else None
-    return Stored(tensor, scale, zero, axis, node)
+    dims, scales = tensor.const_value.shape.numpy(), scale.const_value.shape.numpy()
+    axis = node.attributes.get_int("axis", 1) % max(len(dims), 1) if scale.const_value.size > 1 else None
+    fits = axis is None or len(scales) == len(dims) or (len(dims) > axis and scales == (dims[axis],))
+    alike = zero is None or zero.const_value is None or zero.const_value.shape.numpy() == scales
+    return Stored(tensor, scale, zero, axis, node) if fits and alike else None
 
 
 def stored_as(initializer: ir.Value) -> Stored | None:

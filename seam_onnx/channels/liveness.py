@@ -42,6 +42,7 @@ class Constants:
                 except (
                     SeamError,
                     ValueError,
+                    TypeError,
                     IndexError,
                     AssertionError,
                 ):  # a rule that cannot say leaves them unknown

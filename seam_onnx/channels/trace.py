@@ -153,7 +153,7 @@ class Trace(Walk):
             spec.family.couple(self, node)
             if (detour := find_detour(self, node)) is not None:
                 self.detours[str(node.outputs[0].name)] = detour
-        except (SeamError, ValueError, AssertionError, IndexError) as error:
+        except (SeamError, ValueError, TypeError, AssertionError, IndexError) as error:
             self.refuse(node, error)
         for graph in [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]:
             self.pin_captured(node, graph)
