@@ -94,7 +94,7 @@ def stored(value: ir.Value | None) -> Stored | None:
     dims, scales = tensor.const_value.shape.numpy(), scale.const_value.shape.numpy()
     axis = node.attributes.get_int("axis", 1) % max(len(dims), 1) if scale.const_value.size > 1 else None
     fits = axis is None or len(scales) == len(dims) or (len(dims) > axis and scales == (dims[axis],))
-    alike = zero is None or zero.const_value is None or zero.const_value.shape.numpy() == scales
+    alike = zero is None or zero.const_value is None or zero.const_value.size == scale.const_value.size
     return Stored(tensor, scale, zero, axis, node) if fits and alike else None
 
 
