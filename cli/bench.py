@@ -30,7 +30,7 @@ def bench(
     max_seconds: Annotated[
         float, typer.Option(min=0, help="Longest measurement of a batch size, but for 10 rounds.")
     ] = 60.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the input, the order of turns and the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the input and the order of turns.")] = 0,
     data: Annotated[
         Path | None, typer.Option(help="Take the input from here: .npz, image folder or CSV [random].")
     ] = None,

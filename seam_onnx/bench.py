@@ -62,7 +62,7 @@ class BenchRequest:
     max_seconds: float = 60.0
     """Longest one, but for 10 rounds."""
     seed: int = 0
-    """Of the input, the order of turns and the bootstrap."""
+    """Of the input and the order of turns."""
     data: Path | None = None
     """.npz, image folder or CSV to take the input from; None: random."""
     preprocess: Path | None = None

@@ -139,6 +139,10 @@ class Judge:
         restricted = self.task.wanted.restrict(original)
         return Accuracies(accuracy(self.free(original), data.y), accuracy(restricted, data.y), accuracy(pruned, data.y))
 
+    def shipped(self) -> Session:
+        """The original as its user has it, not as it was read: what is timed."""
+        return self.session if self.model.path is None else open_session(self.model.path, self.provider, self.threads)
+
     def prove(self, path: Path, batches: tuple[int, ...]) -> Proof:
         """Judge the saved file: accuracy on validation and, once, on test; latency against the original."""
         session = open_session(path, self.provider, self.threads)
@@ -146,7 +150,7 @@ class Judge:
         restricted = self.task.wanted.restrict(original)
         right = [answers(s) == self.task.test.y for s in (pruned, restricted)]
         latency = measure(
-            {"original": self.session, "pruned": session}, self.samples(self.task.val, 64), batches=batches,
+            {"original": self.shipped(), "pruned": session}, self.samples(self.task.val, 64), batches=batches,
             progress=lambda p: self.observer(Event("latency", p.round, p.rounds)),
         )  # fmt: skip
         if self.lowering is None:

@@ -17,7 +17,7 @@ from seam_onnx.validate.accuracy import (
     are_probabilities,
     classification,
 )
-from seam_onnx.validate.claim import Comparison, Timing, Verdict, verdict
+from seam_onnx.validate.claim import Comparison, Timing, Verdict, medians, verdict
 from seam_onnx.validate.cost import ModelCost, file_bytes, model_cost, peak_memory
 from seam_onnx.validate.environment import environment
 from seam_onnx.validate.latency import Latency, LatencyProgress, measure
@@ -25,7 +25,7 @@ from seam_onnx.validate.parity import Parity, assert_parity, compare, parity
 from seam_onnx.validate.plain import to_json
 from seam_onnx.validate.providers import Provider
 from seam_onnx.validate.session import Session, open_session, provider_name
-from seam_onnx.validate.stats import Interval, McNemar, bootstrap_ratio, mcnemar, wilson
+from seam_onnx.validate.stats import Interval, McNemar, mcnemar, ratio_interval, wilson
 
 __all__ = [
     "Accuracy",
@@ -48,18 +48,19 @@ __all__ = [
     "answers",
     "are_probabilities",
     "assert_parity",
-    "bootstrap_ratio",
     "classification",
     "compare",
     "environment",
     "file_bytes",
     "mcnemar",
     "measure",
+    "medians",
     "model_cost",
     "open_session",
     "parity",
     "peak_memory",
     "provider_name",
+    "ratio_interval",
     "to_json",
     "verdict",
     "wilson",
