@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from seam_onnx.data import Preprocess, PreprocessFlags, read, resolve
 from seam_onnx.data.decode import decode
 from seam_onnx.errors import ModelError, UsageError
+from seam_onnx.gates import GateResult
 from seam_onnx.progress import Event, Observer, silent
 from seam_onnx.validate import (
     Latency,
@@ -107,6 +108,8 @@ class Bench:
     """What was asked for, and what the input was."""
     environment: dict[str, str]
     """Machine and versions."""
+    gates: tuple[GateResult, ...] = ()
+    """What became of --require."""
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""

@@ -411,6 +411,15 @@ def test_classification_adds_up(scores: np.ndarray, data: st.DataObject) -> None
     assert agreement(scores, np.eye(4)[labels]).correct == result.accuracy.correct
 
 
+def test_a_pair_is_judged_on_the_same_samples() -> None:
+    truth = np.array([0, 1, 1, 2])
+    original, pruned = np.eye(3)[[0, 1, 0, 0]], np.eye(3)[[0, 0, 1, 1]]
+    found = validate.paired(truth == 1, original, pruned, truth)
+    assert [one.correct for one in (found.free, found.original.accuracy, found.pruned.accuracy)] == [2, 2, 2]
+    assert (found.difference.b, found.difference.c, found.agreement.correct) == (1, 1, 1)
+    assert found.pruned.confusion.tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
+
+
 # parity
 
 
@@ -702,7 +711,7 @@ def test_results_become_json() -> None:
 
 
 def test_public_names_exist_and_the_package_needs_no_torch() -> None:
-    assert validate.__all__ == sorted(validate.__all__)
+    assert validate.__all__ == sorted(validate.__all__, key=lambda name: (not name.isupper(), name))
     assert all(hasattr(validate, name) for name in validate.__all__)
     code = "import sys, seam_onnx.validate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
