@@ -137,9 +137,9 @@ def test_headline_figures_are_the_same_on_the_page_and_in_the_json(shown):
     ):  # fmt: skip
         assert figure in words, figure
     assert paired["pruned"]["accuracy"] == test["pruned"]
-    numbers = re.findall(r'text-anchor="middle"[^>]*>(\d+)</text>', shown)
+    numbers = re.findall(r'font-size="[\d.]+" text-anchor="middle"[^>]*>(\d+)</text>', shown)
     counts = [cell for model in ("original", "pruned") for row in paired[model]["confusion"] for cell in row]
-    assert sorted(map(int, numbers)) == sorted([*counts, 1, 2, 1, 2])  # and the numbers of the columns
+    assert list(map(int, numbers)) == counts
 
 
 def test_gates_are_on_the_page_and_in_the_card(shown):
@@ -197,7 +197,7 @@ def test_many_labels_degrade_to_the_mistakes_that_matter():
     text = page(wide(40))
     assert "<details><summary>40 labels</summary>" in text
     assert "Most frequent mistakes" in text
-    assert "label 5 and 34 more" in text
+    assert "…, label 1, label 2, label 3, label 4 and 35 more" in text
     short = card(wide(40))
     assert "The 12 lowest recalls of 40 labels" in short
     assert short.count("% → ") == 36
@@ -274,8 +274,8 @@ def test_the_card_opens_with_yaml_that_has_the_real_numbers():
     assert "94.00% (188 of 200; 89.8% to 96.5%)" in body
     assert report().command in body
     assert "| 1 | cat | 100 | 95.0% → 94.0% | 95.0% → 94.0% | 95.0% → 94.0% |" in body
-    assert "| pruned: label, answer | 1 | 2 |" in body
-    assert "| 1 cat | 94 | 6 |" in body
+    assert "| pruned: label, answer | cat | \\<script" in body
+    assert "| cat | 94 | 6 |" in body
 
 
 def test_the_card_escapes_names_outside_of_code():

@@ -123,12 +123,9 @@ def _labels(report: Report) -> str:
 
 
 def _matrix(title: str, labels: tuple[str, ...], found: Classification) -> list[str]:
-    numbers = tuple(str(number) for number in range(1, len(labels) + 1))
-    rows = [
-        (f"{number} {_cell(label)}", *map(str, row))
-        for number, label, row in zip(numbers, labels, found.confusion.tolist(), strict=True)
-    ]
-    return [*_table((f"{title}: label, answer", *numbers), rows), ""]
+    names = tuple(map(_cell, labels))
+    rows = [(name, *map(str, row)) for name, row in zip(names, found.confusion.tolist(), strict=True)]
+    return [*_table((f"{title}: label, answer", *names), rows), ""]
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

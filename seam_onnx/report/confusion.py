@@ -2,7 +2,8 @@
 
 1. Rows are labels, columns answers; colour is the share of the row. Right answers are blue, wrong ones red and by the
    root of their share, as they would not show otherwise.
-2. Up to 12 labels rows have names and cells their counts; above that both axes have numbers, fewer the more there are.
+2. Up to 12 labels rows have names and cells their counts; columns have names where they fit, else numbers. Above that
+   both axes have numbers, fewer the more there are.
 3. Cells of one shade are one path, and empty ones are not drawn: a page with 100 labels grows by some ten kilobytes.
 """
 
@@ -28,6 +29,7 @@ _MARGIN: Final = 8.0
 _LARGEST_CELL: Final = 56.0
 _SHADES: Final = 8
 _LONGEST_NAME: Final = 13
+_LETTER: Final = 6.0
 _MOST_TICKS: Final = 10
 _RIGHT, _WRONG = "#0b6bcb", "#c8442d"
 
@@ -72,12 +74,14 @@ def _shades(counts: Counts) -> Counts:
 
 
 def _axes(labels: tuple[str, ...], count: int, left: float, cell: float) -> Iterator[str]:
-    """Numbers from 1 on both sides, with the names on the left where they are few."""
+    """Names on both sides where they fit; else numbers from 1, with the names on the left where they are few."""
+    fits = count <= MATRIX_UP_TO and all(len(label) * _LETTER <= cell for label in labels)
     for index in _ticks(count):
         middle = (index + 0.5) * cell
-        yield f'<text x="{left + middle:.2f}" y="{_TOP - 5:g}" text-anchor="middle">{index + 1}</text>'
         name = labels[index] if count <= MATRIX_UP_TO else ""
-        text = f"{index + 1} {name}".strip()
+        above = name if fits else str(index + 1)
+        text = name if fits else f"{index + 1} {name}".strip()
+        yield f'<text x="{left + middle:.2f}" y="{_TOP - 5:g}" text-anchor="middle">{escape(above)}</text>'
         yield (
             f'<text x="{left - 5:g}" y="{_TOP + middle + 3.5:.2f}" text-anchor="end">{escape(_short(text))}'
             f"{f'<title>{escape(name)}</title>' if name else ''}</text>"

@@ -10,6 +10,7 @@ from facts.py and labels.py, the markup from markup.py.
 import json
 from collections.abc import Mapping
 from html import escape
+from itertools import accumulate
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ from seam_onnx.report.schema import Report
 
 __all__ = ["comparison_page", "page"]
 
+_TITLE: Final = 72
 _LONGEST: Final = 32
 _CAPTIONS: Final = {
     "tradeoff": (
@@ -136,9 +138,11 @@ def _heading(title: str, lead: str, origin: str) -> str:
     return f'<h1>{escape(title)}</h1>\n<p>{escape(lead)}</p>\n<p class="soft">{escape(origin)}</p>'
 
 
-def _listed(labels: tuple[str, ...], most: int = 6) -> str:
+def _listed(labels: tuple[str, ...]) -> str:
     """Some names: a title is no place for a thousand."""
     names = [label if len(label) <= _LONGEST else label[: _LONGEST - 1].rstrip() + "…" for label in labels]
+    ends = accumulate(len(name) + len(", ") for name in names)
+    most = max(1, sum(end <= _TITLE for end in ends))
     more = len(labels) - most
     return ", ".join(names) if more <= 1 else f"{', '.join(names[:most])} and {more} more"
 

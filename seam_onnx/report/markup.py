@@ -30,7 +30,7 @@ _OPEN_UP_TO: Final = 12
 """Longer lists and tables start folded."""
 _CELL: Final = Template('<td data-name="$name">$text</td>')
 _MATRIX: Final = (
-    "Rows: the label; columns: the answer, by number. Blue is right, red is wrong; the darker, the larger the share of "
+    "Rows: the label; columns: the answer. Blue is right, red is wrong; the darker, the larger the share of "
     "the row (of mistakes its root, so that rare ones show)."
 )
 

@@ -34,7 +34,9 @@ tbody th { font-weight: 400; color: var(--soft); }
 pre { white-space: pre-wrap; background: var(--back); padding: 10px; border-radius: 6px; font-size: .85rem; }
 ul { padding-left: 1.2rem; margin: .5rem 0; }
 summary { cursor: pointer; }
-.stack:not(.gates) tbody th { min-width: 9.5em; }
+.stack:not(.gates) tbody th { min-width: 11.5em; }
+.scroll td, thead th { overflow-wrap: normal; }
+.scroll tbody th { min-width: 5em; }
 .holds th { color: #1a7f37; font-weight: 600; }
 .failed th { color: #c8442d; font-weight: 600; }
 code { overflow-wrap: anywhere; }
@@ -44,6 +46,9 @@ code { overflow-wrap: anywhere; }
   .tiles { grid-template-columns: 1fr 1fr; gap: 8px; }
   .tile, section, figure { padding: 10px; }
   .tile strong { font-size: 1.3rem; }
+  .scroll table { font-size: .8rem; }
+  .scroll th, .scroll td { padding-right: 6px; }
+  .scroll tbody th { min-width: 3.5em; }
   .stack thead { display: none; }
   .stack tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--line); }
   .stack th, .stack td { display: block; border: 0; padding: 0; }

@@ -18,9 +18,9 @@ Spot = tuple[float, float]
 """Cost, accuracy in per cent."""
 
 _MARKS: Final[dict[str, dict[str, Any]]] = {
-    "original, any class": {"color": COLOURS["original"], "markerfacecolor": "#fff"},
-    "original, restricted": {"color": COLOURS["original"]},
-    "pruned": {"color": COLOURS["pruned"]},
+    "original, any class": {"color": COLOURS["original"], "markerfacecolor": "none", "markersize": 11},
+    "original, restricted": {"color": COLOURS["original"], "markersize": 6},
+    "pruned": {"color": COLOURS["pruned"], "markersize": 6},
 }
 
 
@@ -40,7 +40,7 @@ def measured(figure: "Figure", report: Report) -> None:
         axes.errorbar(
             [value], [share], xerr=[[max(0.0, value - around.low)], [max(0.0, right - value)]],
             yerr=[[share - 100 * found.interval.low], [100 * found.interval.high - share]],
-            fmt="o", capsize=3, label=name, markersize=7, clip_on=False, **mark,
+            fmt="o", capsize=3, label=name, clip_on=False, **mark,
         )  # fmt: skip
         slowest = max(slowest, right)
     axes.set_xlim(0, 1.15 * slowest or 1)
@@ -87,4 +87,4 @@ def _models(axes: "Axes", report: Report, by_latency: bool) -> None:
         one = timing(report, model, batches(report)[0]) if by_latency else None
         if one is not None or not by_latency:
             cost = ratios[model] if one is None else one.p50
-            axes.plot([cost], [100 * found.value], "o", markersize=7, clip_on=False, label=name, **mark)
+            axes.plot([cost], [100 * found.value], "o", clip_on=False, label=name, **mark)
