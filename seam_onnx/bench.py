@@ -143,7 +143,8 @@ def bench(request: BenchRequest, observer: Observer = silent) -> Bench:
         _model(name, path, sessions[name], request, item) for name, path in zip(names, request.models, strict=True)
     )
     return Bench(
-        SCHEMA_VERSION, version("seam-onnx"), request.command, models, latency, _options(request, source), environment()
+        SCHEMA_VERSION, version("seam-onnx"), request.command, models, latency, _options(request, source, latency),
+        environment(),
     )  # fmt: skip
 
 
@@ -212,15 +213,21 @@ def _model(name: str, path: Path, session: Session, request: BenchRequest, item:
     return BenchModel(name, str(path), f"{session.input_dtype} {shape}", provider_name(session), cost)
 
 
-def _options(request: BenchRequest, source: str) -> dict[str, str]:
+def _options(request: BenchRequest, source: str, latency: Latency) -> dict[str, str]:
     return {
         "provider": request.provider,
         "threads": str(request.threads) if request.threads else "all cores",
         "batches": ", ".join(map(str, request.batches)),
         "rounds": f"at least {request.rounds}, {request.min_seconds:g} to {request.max_seconds:g} s a batch size",
+        "sessions": f"{', '.join(str(one) for one in _openings(latency))} of each model, one after the other",
         "input": source,
         "seed": str(request.seed),
     }
+
+
+def _openings(latency: Latency) -> list[int]:
+    """How often the models were opened, batch size by batch size."""
+    return list({timing.batch: timing.openings for timing in latency.timings}.values())
 
 
 def _text(shape: Sequence[int | None]) -> str:
