@@ -2,14 +2,17 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from seam_onnx.words import between, share, size
+
 from .console import out, progress, write_json
-from .gates import Require, conclude, with_gates
+from .gates import Require, conclude
 from .options import counts, report_path, sizes
 from .validate import Provider
 
@@ -30,7 +33,7 @@ def bench(
     max_seconds: Annotated[
         float, typer.Option(min=0, help="Longest measurement of a batch size, but for 10 rounds.")
     ] = 60.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the input, the order of turns and the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the input and the order of turns.")] = 0,
     data: Annotated[
         Path | None, typer.Option(help="Take the input from here: .npz, image folder or CSV [random].")
     ] = None,
@@ -66,12 +69,12 @@ def bench(
     )  # fmt: skip
     with progress(quiet) as observer:
         found = measured(request, observer)
-    results = check_bench(gates, found)
+    found = replace(found, gates=check_bench(gates, found))
     if json is not None:
-        write_json(with_gates(found.to_json(), results), json)
+        write_json(found.to_json(), json)
     if json != "-":
         show(found, quiet)
-    conclude(results, quiet or json == "-")
+    conclude(found.gates, quiet or json == "-")
 
 
 def show(found: "Bench", quiet: bool) -> None:
@@ -106,13 +109,13 @@ def costs(found: "Bench") -> Table:
     for model in found.models:
         peak = model.cost.peak_bytes
         table.add_row(
-            model.name, model.input, model.provider, f"{model.cost.load_ms:.1f}",
-            f"{model.cost.file_bytes / 1024:,.0f} KiB", "unknown" if peak is None else f"{peak / 2**20:,.0f} MiB",
+            model.name, model.input, model.provider, f"{model.cost.load_ms:.1f}", size(model.cost.file_bytes),
+            "unknown" if peak is None else size(peak),
         )  # fmt: skip
     return table
 
 
 def claim(one: "Comparison") -> str:
     """What may be said of a model, in a sentence."""
-    low, high = f"{one.interval.low:.1%}", f"{one.interval.high:.1%}"
-    return f"{one.model}, batch {one.batch}: {one.verdict} ({one.ratio:.1%} of {one.reference}'s p50; {low} to {high})"
+    ratio = f"{share(one.ratio)} of {one.reference}'s p50; {between(one.interval)}"
+    return f"{one.model}, batch {one.batch}: {one.verdict} ({ratio})"

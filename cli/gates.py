@@ -1,7 +1,7 @@
 """`--require`: the option that validate, bench and prune share, and how its outcome is told."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,7 @@ from .console import errors, out
 if TYPE_CHECKING:  # --help stays fast
     from seam_onnx.gates import GateResult
 
-__all__ = ["Require", "conclude", "with_gates"]
+__all__ = ["Require", "conclude"]
 
 FAILED = 1
 
@@ -21,13 +21,6 @@ Require = Annotated[
     ),
 ]
 """The option."""
-
-
-def with_gates(plain: dict[str, Any], results: Sequence["GateResult"]) -> dict[str, Any]:
-    """A result in JSON's types with what became of the gates."""
-    from seam_onnx.validate import to_json
-
-    return {**plain, "gates": to_json(results)}
 
 
 def conclude(results: Sequence["GateResult"], quiet: bool) -> None:

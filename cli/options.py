@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seam_onnx.errors import PathError, UsageError
 
-__all__ = ["above_zero", "counts", "floats", "pair", "report_path", "sizes"]
+__all__ = ["above_zero", "counts", "floats", "page_path", "pair", "report_path", "sizes"]
 
 
 def floats(text: str | None, option: str) -> tuple[float, ...] | None:
@@ -71,3 +71,10 @@ def report_path(text: str | None, option: str, *, overwrite: bool, others: Seque
     refuse_source(path, [other for other in others if other is not None and other.is_file()])
     if any(other is not None and path.absolute() == other.absolute() for other in others):
         raise PathError(f"{option} {path}", "is another file of this command", "choose another name")
+
+
+def page_path(path: Path | None, option: str, *, overwrite: bool, others: Sequence[Path | None]) -> None:
+    """The same for a page, which cannot go to stdout."""
+    if path == Path("-"):
+        raise PathError(f"{option} -", "is no file name", "give a file; only --json can go to stdout")
+    report_path(None if path is None else str(path), option, overwrite=overwrite, others=others)

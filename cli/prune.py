@@ -2,17 +2,16 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seam_onnx.errors import PathError
-
 from .console import out, progress, write_json
-from .gates import Require, conclude, with_gates
-from .options import above_zero, counts, floats, pair, report_path, sizes
+from .gates import Require, conclude
+from .options import above_zero, counts, floats, page_path, pair, report_path, sizes
 
 if TYPE_CHECKING:
     from seam_onnx.report import Report
@@ -129,9 +128,9 @@ def prune(
     check_pages(html, card, overwrite=force, others=(model, data, val, names, preprocess, *written))
     with progress(quiet) as observer:
         report = reengineer(request, observer)
-    results = check(gates, report_figures(report))
+    report = replace(report, gates=check(gates, report_figures(report)))
     if json is not None:
-        write_json(with_gates(report.to_json(), results), json)
+        write_json(report.to_json(), json)
     write_pages(report, html, card)
     if not quiet and json != "-":
         out.print(report_table(report), soft_wrap=False)
@@ -139,16 +138,13 @@ def prune(
             out.print(line)
     if json != "-":
         out.print(headline(report))
-    conclude(results, quiet or json == "-")
+    conclude(report.gates, quiet or json == "-")
 
 
 def check_pages(html: Path | None, card: Path | None, *, overwrite: bool, others: tuple[Path | None, ...]) -> None:
     """Refuse, before any work, pages that could not be made or written."""
     for option, path, more in (("--report", html, card), ("--card", card, html)):
-        if path == Path("-"):
-            raise PathError(f"{option} -", "is no file name", "give a file; only --json can go to stdout")
-        if path is not None:
-            report_path(str(path), option, overwrite=overwrite, others=(*others, more))
+        page_path(path, option, overwrite=overwrite, others=(*others, more))
     if html is not None:
         from seam_onnx.report.plots import require_matplotlib
 

@@ -4,27 +4,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from seam_onnx.report import Accuracies, Report
-from seam_onnx.validate import Accuracy, Comparison, Interval, Latency
+from seam_onnx.validate import Comparison, Latency
+from seam_onnx.words import between, counted, mcnemar, milliseconds, points, quantity, ratio, share, size, threads
 
 __all__ = ["headline", "proof_lines", "report_table"]
-
-
-def percent(accuracy: Accuracy) -> str:
-    """Accuracy with its count."""
-    return f"{accuracy.value:.2%} ({accuracy.correct}/{accuracy.total})"
-
-
-def between(interval: Interval) -> str:
-    """A 95 % interval of shares."""
-    return f"{interval.low:.1%} to {interval.high:.1%}"
-
-
-def quantity(number: float) -> str:
-    """A count with a unit prefix."""
-    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= limit:
-            return f"{number / limit:.2f}{unit}"
-    return f"{number:.0f}"
 
 
 def report_table(report: Report) -> Table:
@@ -33,9 +16,9 @@ def report_table(report: Report) -> Table:
     add_accuracy(table, report.proof.test)
     before, after = report.before, report.after
     for name, a, b in (("parameters", before.params, after.params), ("MACs", before.macs, after.macs)):
-        table.add_row(name, quantity(a), quantity(b), f"{b / a:.1%}")
+        table.add_row(name, quantity(a), quantity(b), ratio(b, a))
     old, new = before.file_bytes, after.file_bytes
-    table.add_row("file", f"{old / 1024:.0f} KiB", f"{new / 1024:.0f} KiB", f"{new / old:.1%}")
+    table.add_row("file", size(old), size(new), ratio(new, old))
     for comparison in report.proof.latency.comparisons:
         add_latency(table, report.proof.latency, comparison)
     return table
@@ -43,9 +26,9 @@ def report_table(report: Report) -> Table:
 
 def add_accuracy(table: Table, test: Accuracies) -> None:
     """Test accuracies: the original's free answer, and both models on the wanted labels."""
-    change = f"{(test.pruned.value - test.restricted.value) * 100:+.2f} points"
-    table.add_row("accuracy, free", percent(test.original), "", "")
-    table.add_row("accuracy, wanted", percent(test.restricted), percent(test.pruned), change)
+    change = points(test.pruned, test.restricted)
+    table.add_row("accuracy, free", counted(test.original), "", "")
+    table.add_row("accuracy, wanted", counted(test.restricted), counted(test.pruned), change)
     table.add_row("  95 % interval", between(test.restricted.interval), between(test.pruned.interval), "")
 
 
@@ -53,8 +36,8 @@ def add_latency(table: Table, latency: Latency, comparison: Comparison) -> None:
     """One batch size."""
     old, new = (latency.timing(model, comparison.batch) for model in ("original", "pruned"))
     name = f"latency, batch {comparison.batch}"
-    table.add_row(name, f"{old.p50:.3f} ms", f"{new.p50:.3f} ms", f"{comparison.ratio:.1%}")
-    table.add_row("  p95", f"{old.p95:.3f} ms", f"{new.p95:.3f} ms", "")
+    table.add_row(name, milliseconds(old.p50), milliseconds(new.p50), share(comparison.ratio))
+    table.add_row("  p95", milliseconds(old.p95), milliseconds(new.p95), "")
     table.add_row("  95 % interval", "", comparison.verdict, between(comparison.interval))
 
 
@@ -80,22 +63,22 @@ def what_was_checked(report: Report) -> list[str]:
     """Parity, the test of the difference, and how time was taken."""
     proof = report.proof
     worst = max((parity.relative for parity in proof.surgery), default=0.0)
-    timing, difference = proof.latency.timings[0], proof.difference
+    timing = proof.latency.timings[0]
     return [
         f"parity: {len(proof.surgery)} removals, pruned against masked at most {worst:.1e} of the outputs' range; "
         f"torch against onnxruntime {proof.lowering.relative:.1e}",
-        f"test: pruned against restricted original, McNemar p = {difference.p:.3f} ({difference.b} only pruned right, "
-        f"{difference.c} only the original); validation accuracy {proof.val.pruned.value:.2%}",
+        f"test: {mcnemar(proof.difference)}; agreement {share(proof.paired.agreement.value, 2)}, "
+        f"calibration error {share(proof.paired.original.calibration_error)} to "
+        f"{share(proof.paired.pruned.calibration_error)}; validation accuracy {share(proof.val.pruned.value, 2)}",
         f"latency: onnxruntime {report.environment.get('onnxruntime', '')}, {timing.provider}, "
-        f"{timing.threads} thread{'' if timing.threads == 1 else 's'}, median of interleaved runs",
+        f"{threads(timing.threads)}, median of interleaved runs, {timing.openings} sessions of each model",
     ]
 
 
 def headline(report: Report) -> str:
     """The result in a sentence."""
     test, comparison = report.proof.test, report.proof.latency.comparisons[0]
-    change = (test.pruned.value - test.restricted.value) * 100
     return (
-        f"{report.output}: {comparison.verdict} ({comparison.ratio:.0%} of the original's p50), "
-        f"accuracy {change:+.2f} points against the original restricted to the wanted labels"
+        f"{report.output}: {comparison.verdict} ({share(comparison.ratio, 0)} of the original's p50), "
+        f"accuracy {points(test.pruned, test.restricted)} against the original restricted to the wanted labels"
     )

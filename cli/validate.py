@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,18 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from seam_onnx import words
+
 from .console import out, progress, write_json
-from .gates import Require, conclude, with_gates
-from .options import floats, pair, report_path
+from .gates import Require, conclude
+from .options import floats, page_path, pair, report_path
 
 if TYPE_CHECKING:  # --help stays fast
-    from seam_onnx.comparison import ModelComparison
-    from seam_onnx.validate import Accuracy, Classification
+    from seam_onnx.report import ModelComparison
+    from seam_onnx.validate import Classification
 
 __all__ = ["Provider", "Split", "validate"]
-
-WIDEST = 12
-"""Labels up to which a confusion matrix is shown; the JSON always has it."""
 
 
 class Provider(StrEnum):
@@ -66,6 +66,9 @@ def validate(
     threads: Annotated[int, typer.Option(min=0, help="onnxruntime threads, 0 for all.")] = 1,
     require: Require = None,
     json: Annotated[str | None, typer.Option(help="Write everything to this file, - for stdout.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Write the result as one HTML page.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing report.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print one line.")] = False,
 ) -> None:
@@ -77,14 +80,18 @@ def validate(
 
       seam-onnx validate model.onnx small.onnx --data photos/ --require 'accuracy>=original-0.5pp' --json report.json
     """
+    from seam_onnx.atomic import write_text
     from seam_onnx.comparison import ComparisonRequest, compare_models  # imported late: --help stays fast
     from seam_onnx.data import PreprocessFlags
     from seam_onnx.figures import VALIDATE, comparison_figures
     from seam_onnx.gate_text import parse_gates
     from seam_onnx.gates import check
+    from seam_onnx.report.html import comparison_page
 
     gates = parse_gates(require or (), VALIDATE)
-    report_path(json, "--json", overwrite=force, others=(original, pruned, masked, data))
+    read = (original, pruned, masked, data, names, preprocess)
+    report_path(json, "--json", overwrite=force, others=read)
+    page_path(html, "--report", overwrite=force, others=(*read, None if json in (None, "-") else Path(json)))
     flags = PreprocessFlags(
         size=pair(size, "--size"), mean=floats(mean, "--mean"), std=floats(std, "--std"), scale=scale, layout=layout,
         channels=channels,
@@ -96,54 +103,53 @@ def validate(
     )  # fmt: skip
     with progress(quiet) as observer:
         found = compare_models(request, observer)
-    results = check(gates, comparison_figures(found))
+    found = replace(found, gates=check(gates, comparison_figures(found)))
     if json is not None:
-        write_json(with_gates(found.to_json(), results), json)
+        write_json(found.to_json(), json)
+    if html is not None:
+        write_text(html, comparison_page(found))
     if json != "-":
         show(found, quiet)
-    conclude(results, quiet or json == "-")
+    conclude(found.gates, quiet or json == "-")
 
 
 def show(found: "ModelComparison", quiet: bool) -> None:
     """Tables for people, the headline last."""
+    from seam_onnx.report.labels import MATRIX_UP_TO
+
     if not quiet:
         out.print(summary(found))
         out.print(per_label(found))
-        if len(found.labels) <= WIDEST:
-            out.print(confusion("original, restricted", found.labels, found.original))
-            out.print(confusion("pruned", found.labels, found.pruned))
+        if len(found.labels) <= MATRIX_UP_TO:
+            out.print(confusion("original, restricted", found.labels, found.paired.original))
+            out.print(confusion("pruned", found.labels, found.paired.pruned))
         for note in found.notes:
             out.print(f"note: {note}")
     out.print(headline(found))
 
 
-def percent(accuracy: "Accuracy") -> str:
-    """Accuracy with its count and 95 % Wilson interval."""
-    low, high = accuracy.interval.low, accuracy.interval.high
-    return f"{accuracy.value:.2%} ({accuracy.correct}/{accuracy.total}; {low:.1%} to {high:.1%})"
-
-
 def summary(found: "ModelComparison") -> Table:
     """Both models beside each other."""
+    from seam_onnx.report.labels import paired_rows
+
     title = f"{found.models['original']} → {found.models['pruned']}, {found.split} split"
     table = Table("", "original, free", "original, restricted", "pruned", title=title, title_justify="left")
-    a, b = found.original, found.pruned
-    table.add_row("accuracy", percent(found.free), percent(a.accuracy), percent(b.accuracy))
-    table.add_row("balanced accuracy", "", f"{a.balanced:.2%}", f"{b.balanced:.2%}")
-    table.add_row("calibration error", "", f"{a.calibration_error:.2%}", f"{b.calibration_error:.2%}")
-    table.add_row("agreement", "", "", percent(found.agreement))
-    table.add_row("ties", "", str(a.ties), str(b.ties))
-    sizes = [f"{found.file_bytes[name] / 1024:,.0f} KiB" for name in ("original", "pruned")]
-    table.add_row("file", *[sizes[0], "", sizes[1]])
+    a, b = found.paired.original.accuracy, found.paired.pruned.accuracy
+    table.add_row("accuracy", words.accuracy(found.paired.free), words.accuracy(a), words.accuracy(b))
+    for row in paired_rows(found.paired):
+        table.add_row(row.name, "", row.original, row.pruned)
+    sizes = [words.size(found.file_bytes[name]) for name in ("original", "pruned")]
+    table.add_row("file", sizes[0], "", sizes[1])
     return table
 
 
 def per_label(found: "ModelComparison") -> Table:
     """Precision, recall and F1 of each label, the restricted original's in front."""
+    from seam_onnx.report.labels import label_rows
+
     table = Table("label", "samples", "precision", "recall", "F1")
-    for name, a, b in zip(found.labels, found.original.labels, found.pruned.labels, strict=True):
-        figures = [f"{_share(getattr(a, key))} → {_share(getattr(b, key))}" for key in ("precision", "recall", "f1")]
-        table.add_row(name, str(a.support), *figures)
+    for row in label_rows(found.labels, found.paired):
+        table.add_row(row.name, str(row.count), *row.changes)
     return table
 
 
@@ -157,15 +163,9 @@ def confusion(title: str, labels: tuple[str, ...], found: "Classification") -> T
 
 def headline(found: "ModelComparison") -> str:
     """The result in a sentence."""
-    change = (found.pruned.accuracy.value - found.original.accuracy.value) * 100
-    test = found.difference
+    new, old = found.paired.pruned.accuracy, found.paired.original.accuracy
     parity = "" if found.parity is None else f"; parity with the masked model {found.parity.relative:.1e}"
     return (
-        f"{found.models['pruned']}: accuracy {found.pruned.accuracy.value:.2%}, {change:+.2f} points against the "
-        f"original restricted to the wanted labels (McNemar p = {test.p:.3f}: {test.b} only pruned right, "
-        f"{test.c} only the original){parity}"
+        f"{found.models['pruned']}: accuracy {words.share(new.value, 2)}, {words.points(new, old)} against the "
+        f"original restricted to the wanted labels; {words.mcnemar(found.paired.difference)}{parity}"
     )
-
-
-def _share(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.1%}"

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from seam_onnx.gates import GateResult
+import numpy as np
+
 from seam_onnx.report import SCHEMA_VERSION, Report
 
 NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}
@@ -26,8 +27,6 @@ def schema() -> dict[str, Any]:
     defs: dict[str, Any] = {"number": NUMBER}
     top = define(Report, defs)
     top["properties"]["schema_version"]["const"] = SCHEMA_VERSION
-    gates = {"type": "array", "items": of(GateResult, defs), "description": "What became of --require; of prune alone."}
-    top["properties"]["gates"] = gates  # not required: a report made in Python has none
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Report of seam-onnx prune",
@@ -69,6 +68,8 @@ def of(hint: Any, defs: dict[str, Any]) -> dict[str, Any]:
         return {"anyOf": [of(one, defs) for one in arguments]}
     if origin is dict:
         return {"type": "object", "additionalProperties": of(arguments[1], defs)}
+    if origin is np.ndarray:
+        return {"type": "array", "items": {"type": "array", "items": of(int, defs)}}  # a matrix of counts
     if origin is list or (origin is tuple and arguments[-1] is ...):
         return {"type": "array", "items": of(arguments[0], defs)}
     if origin is tuple:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from seam_onnx.data import Preprocess, PreprocessFlags, read, resolve
 from seam_onnx.data.decode import decode
 from seam_onnx.errors import ModelError, UsageError
+from seam_onnx.gates import GateResult
 from seam_onnx.progress import Event, Observer, silent
 from seam_onnx.validate import (
     Latency,
@@ -62,7 +63,7 @@ class BenchRequest:
     max_seconds: float = 60.0
     """Longest one, but for 10 rounds."""
     seed: int = 0
-    """Of the input, the order of turns and the bootstrap."""
+    """Of the input and the order of turns."""
     data: Path | None = None
     """.npz, image folder or CSV to take the input from; None: random."""
     preprocess: Path | None = None
@@ -107,6 +108,8 @@ class Bench:
     """What was asked for, and what the input was."""
     environment: dict[str, str]
     """Machine and versions."""
+    gates: tuple[GateResult, ...] = ()
+    """What became of --require."""
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""
@@ -140,7 +143,8 @@ def bench(request: BenchRequest, observer: Observer = silent) -> Bench:
         _model(name, path, sessions[name], request, item) for name, path in zip(names, request.models, strict=True)
     )
     return Bench(
-        SCHEMA_VERSION, version("seam-onnx"), request.command, models, latency, _options(request, source), environment()
+        SCHEMA_VERSION, version("seam-onnx"), request.command, models, latency, _options(request, source, latency),
+        environment(),
     )  # fmt: skip
 
 
@@ -209,15 +213,21 @@ def _model(name: str, path: Path, session: Session, request: BenchRequest, item:
     return BenchModel(name, str(path), f"{session.input_dtype} {shape}", provider_name(session), cost)
 
 
-def _options(request: BenchRequest, source: str) -> dict[str, str]:
+def _options(request: BenchRequest, source: str, latency: Latency) -> dict[str, str]:
     return {
         "provider": request.provider,
         "threads": str(request.threads) if request.threads else "all cores",
         "batches": ", ".join(map(str, request.batches)),
         "rounds": f"at least {request.rounds}, {request.min_seconds:g} to {request.max_seconds:g} s a batch size",
+        "sessions": f"{', '.join(str(one) for one in _openings(latency))} of each model, one after the other",
         "input": source,
         "seed": str(request.seed),
     }
+
+
+def _openings(latency: Latency) -> list[int]:
+    """How often the models were opened, batch size by batch size."""
+    return list({timing.batch: timing.openings for timing in latency.timings}.values())
 
 
 def _text(shape: Sequence[int | None]) -> str:

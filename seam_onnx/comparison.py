@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,31 +22,12 @@ from seam_onnx.errors import LabelError, UsageError
 from seam_onnx.labels import Wanted, read_names, wanted
 from seam_onnx.outputs import Classifier, open_classifier, over_wanted
 from seam_onnx.progress import Event, Observer, silent
+from seam_onnx.report import COMPARISON_VERSION, ModelComparison
 from seam_onnx.task import make_task
-from seam_onnx.validate import (
-    Accuracy,
-    Classification,
-    McNemar,
-    Parity,
-    Provider,
-    agreement,
-    answers,
-    classification,
-    environment,
-    file_bytes,
-    mcnemar,
-    open_session,
-    parity,
-    to_json,
-    wilson,
-)  # fmt: skip
+from seam_onnx.validate import Parity, Provider, environment, file_bytes, open_session, paired, parity
 
-__all__ = ["PARITY_LIMIT", "SPLITS", "ComparisonRequest", "ModelComparison", "compare_models"]
+__all__ = ["SPLITS", "ComparisonRequest", "ModelComparison", "compare_models"]
 
-SCHEMA_VERSION: Final = 1
-"""Rises when a field changes its meaning or goes."""
-PARITY_LIMIT: Final = 1e-4
-"""Largest difference of outputs, of their range, between a masked model and its pruned form."""
 SPLITS: Final = ("test", "all")
 """What may be judged."""
 PROBE: Final = 64
@@ -87,55 +68,6 @@ class ComparisonRequest:
     """As it was typed, for the record."""
 
 
-@dataclass(frozen=True)
-class ModelComparison:
-    """What comparing two classifiers found."""
-
-    schema_version: int
-    """Of this structure."""
-    version: str
-    """Of seam-onnx."""
-    command: str
-    """That made it."""
-    models: dict[str, str]
-    """Paths of 'original' and 'pruned'."""
-    file_bytes: dict[str, int]
-    """Their sizes on disk."""
-    labels: tuple[str, ...]
-    """Names of the wanted outputs, in order."""
-    indices: tuple[int, ...]
-    """Index of each in the original; a last rest output has none."""
-    classes: dict[str, int]
-    """Outputs of 'original' and 'pruned'."""
-    samples: int
-    """Judged."""
-    split: str
-    """'test' or 'all'."""
-    preprocess: str
-    """As it was resolved, in words."""
-    free: Accuracy
-    """The original, free to answer any of its classes."""
-    original: Classification
-    """The original restricted to the wanted outputs: free for anybody, so the one to compare with."""
-    pruned: Classification
-    """The other model."""
-    agreement: Accuracy
-    """How often both answer alike, right or wrong."""
-    difference: McNemar
-    """Pruned against restricted original: b only the pruned right, c only the original."""
-    parity: Parity | None
-    """Pruned against masked model, where one was given."""
-    notes: tuple[str, ...]
-    """What a reader of the figures has to know."""
-    environment: dict[str, str]
-    """Machine and versions."""
-
-    def to_json(self) -> dict[str, Any]:
-        """In JSON's types."""
-        plain: dict[str, Any] = to_json(self)
-        return plain
-
-
 def compare_models(request: ComparisonRequest, observer: Observer = silent) -> ModelComparison:
     """Judge both models on the test split.
 
@@ -152,17 +84,15 @@ def compare_models(request: ComparisonRequest, observer: Observer = silent) -> M
         model.logits(task.test, preprocess, _watched(observer, name, task.test))
         for name, model in (("original", original), ("pruned", pruned))
     ]
-    restricted = np.asarray(chosen.restrict(scores[0]))
     mine, origin = over_wanted(pruned, scores[1], chosen)
-    right = [answers(s) == task.test.y for s in (mine, restricted)]
+    free = chosen.relabel(scores[0].argmax(1)) == task.test.y
     return ModelComparison(
-        SCHEMA_VERSION, version("seam-onnx"), request.command,
+        COMPARISON_VERSION, version("seam-onnx"), request.command,
         {"original": str(request.original), "pruned": str(request.pruned)},
         {"original": file_bytes(request.original), "pruned": file_bytes(request.pruned)},
         chosen.outputs, chosen.indices, {"original": original.classes, "pruned": pruned.classes}, len(task.test),
-        request.split, preprocess.describe(), _share(chosen.relabel(scores[0].argmax(1)) == task.test.y),
-        classification(restricted, task.test.y, "logits"), classification(mine, task.test.y, "logits"),
-        agreement(restricted, mine), mcnemar(*right), _parity(request, preprocess.normalize(task.test.x[:PROBE])),
+        request.split, preprocess.describe(), paired(free, chosen.restrict(scores[0]), mine, task.test.y),
+        _parity(request, preprocess.normalize(task.test.x[:PROBE])),
         (origin, *_strange(original, pruned), *task.notes), environment(),
     )  # fmt: skip
 
@@ -225,11 +155,6 @@ def _strange(original: Classifier, pruned: Classifier) -> tuple[str, ...]:
     with original.path.open("rb") as file:
         same = source in (None, hashlib.file_digest(file, "sha256").hexdigest())
     return () if same else (f"{pruned.path.name} was made from another original (sha256 {source})",)
-
-
-def _share(right: NDArray[np.bool_]) -> Accuracy:
-    correct, total = int(right.sum()), len(right)
-    return Accuracy(correct, total, wilson(correct, total))
 
 
 def _parity(request: ComparisonRequest, x: NDArray[np.float32]) -> Parity | None:

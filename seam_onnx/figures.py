@@ -4,27 +4,29 @@ A latency without `@batch` is that of the smallest batch measured.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from seam_onnx.bench import Bench, BenchModel
-from seam_onnx.comparison import PARITY_LIMIT, ModelComparison
 from seam_onnx.gates import Figure, Gate, GateResult, Metric, check
-from seam_onnx.validate import Accuracy, Classification, Latency, McNemar
-
-if TYPE_CHECKING:  # a report brings torch along
-    from seam_onnx.report import Report
+from seam_onnx.report import ModelComparison, Report
+from seam_onnx.validate import PARITY_LIMIT, Latency, Paired
 
 __all__ = ["BENCH", "PRUNE", "VALIDATE", "check_bench", "comparison_figures", "latency_figures", "report_figures"]
 
 Figures = dict[str, Figure]
 
 _QUANTILES: Final = ("p50", "p90", "p95", "p99", "mean")
-_ACCURACY: Final = {
+_PAIRED: Final = {
     "accuracy": Metric("share"),
     "accuracy.low": Metric("share"),
     "accuracy.free": Metric("share"),
     "mcnemar.p": Metric("ratio", paired=False),
+    "balanced_accuracy": Metric("share"),
+    "calibration_error": Metric("share"),
+    "agreement": Metric("share", paired=False),
+    **{f"{name}.*": Metric("share") for name in ("precision", "recall", "f1")},
 }
+"""`.*` stands for a label, or `min`: the worst label's."""
 _LATENCY: Final = {
     **{f"latency.{name}": Metric("ms", batched=True) for name in _QUANTILES},
     "latency.throughput": Metric("rate", batched=True),
@@ -32,16 +34,8 @@ _LATENCY: Final = {
     "latency.ratio.high": Metric("ratio", paired=False, batched=True),
 }
 _PARITY: Final = {"parity": Metric("flag"), "parity.relative": Metric("ratio", paired=False)}
-VALIDATE: Final[Mapping[str, Metric]] = {
-    **_ACCURACY,
-    "balanced_accuracy": Metric("share"),
-    "calibration_error": Metric("share"),
-    "agreement": Metric("share", paired=False),
-    **{f"{name}.*": Metric("share") for name in ("precision", "recall", "f1")},
-    "size": Metric("bytes"),
-    **_PARITY,
-}
-"""Of `validate`; `.*` stands for a label, or `min`: the worst label's."""
+VALIDATE: Final[Mapping[str, Metric]] = {**_PAIRED, "size": Metric("bytes"), **_PARITY}
+"""Of `validate`."""
 BENCH: Final[Mapping[str, Metric]] = {
     **_LATENCY,
     "load": Metric("ms"),
@@ -50,7 +44,7 @@ BENCH: Final[Mapping[str, Metric]] = {
 }
 """Of `bench`."""
 PRUNE: Final[Mapping[str, Metric]] = {
-    **_ACCURACY,
+    **_PAIRED,
     **_LATENCY,
     "size": Metric("bytes"),
     "params": Metric("count"),
@@ -62,35 +56,22 @@ PRUNE: Final[Mapping[str, Metric]] = {
 
 def comparison_figures(found: ModelComparison) -> Figures:
     """Figures of `validate`; parity only where a masked model was given."""
-    pruned, original = found.pruned, found.original
-    figures = {
-        **_accuracies(pruned.accuracy, original.accuracy, found.free, found.difference),
-        "balanced_accuracy": Figure(pruned.balanced, original.balanced),
-        "calibration_error": Figure(pruned.calibration_error, original.calibration_error),
-        "agreement": Figure(found.agreement.value),
-        "size": Figure(found.file_bytes["pruned"], found.file_bytes["original"]),
-        **_per_label(found.labels, pruned, original),
-    }
-    if found.parity is not None:
-        figures |= _parity([found.parity.relative])
-    return figures
-
-
-def report_figures(report: "Report") -> Figures:
-    """Figures of `prune`: accuracy on the test split against the restricted original."""
-    proof, before, after = report.proof, report.before, report.after
-    test = proof.test
     return {
-        **_accuracies(test.pruned, test.restricted, test.original, proof.difference),
+        **_paired(found.labels, found.paired),
+        "size": Figure(found.file_bytes["pruned"], found.file_bytes["original"]),
+        **_parity([] if found.parity is None else [found.parity.relative]),
+    }
+
+
+def report_figures(report: Report) -> Figures:
+    """Figures of `prune`: on the test split, against the restricted original."""
+    proof, before, after = report.proof, report.before, report.after
+    return {
+        **_paired(report.problem.labels, proof.paired),
         **latency_figures(proof.latency, "pruned", "original"),
-        **{
-            name: Figure(b, a)
-            for name, a, b in (
-                ("size", before.file_bytes, after.file_bytes),
-                ("params", before.params, after.params),
-                ("macs", before.macs, after.macs),
-            )
-        },
+        "size": Figure(after.file_bytes, before.file_bytes),
+        "params": Figure(after.params, before.params),
+        "macs": Figure(after.macs, before.macs),
         **_parity([one.relative for one in proof.surgery]),
     }
 
@@ -133,20 +114,26 @@ def _bench_figures(found: Bench, model: BenchModel, reference: BenchModel | None
     return figures
 
 
-def _accuracies(pruned: Accuracy, restricted: Accuracy, free: Accuracy, difference: McNemar) -> Figures:
+def _paired(labels: tuple[str, ...], found: Paired) -> Figures:
+    pruned, original = found.pruned, found.original
     return {
-        "accuracy": Figure(pruned.value, restricted.value),
-        "accuracy.low": Figure(pruned.interval.low, restricted.value),
-        "accuracy.free": Figure(pruned.value, free.value),
-        "mcnemar.p": Figure(difference.p),
+        "accuracy": Figure(pruned.accuracy.value, original.accuracy.value),
+        "accuracy.low": Figure(pruned.accuracy.interval.low, original.accuracy.value),
+        "accuracy.free": Figure(pruned.accuracy.value, found.free.value),
+        "mcnemar.p": Figure(found.difference.p),
+        "balanced_accuracy": Figure(pruned.balanced, original.balanced),
+        "calibration_error": Figure(pruned.calibration_error, original.calibration_error),
+        "agreement": Figure(found.agreement.value),
+        **_per_label(labels, found),
     }
 
 
-def _per_label(labels: tuple[str, ...], pruned: Classification, original: Classification) -> Figures:
+def _per_label(labels: tuple[str, ...], found: Paired) -> Figures:
     """precision, recall and f1 of each label, and of the worst as `min`; what is 0 / 0 is left out."""
     figures: Figures = {}
     for name in ("precision", "recall", "f1"):
-        values = [(getattr(a, name), getattr(b, name)) for a, b in zip(pruned.labels, original.labels, strict=True)]
+        rows = zip(found.pruned.labels, found.original.labels, strict=True)
+        values = [(getattr(a, name), getattr(b, name)) for a, b in rows]
         known = {label: Figure(*pair) for label, pair in zip(labels, values, strict=True) if pair[0] is not None}
         figures |= {f"{name}.{label}": figure for label, figure in known.items()}
         others = [pair[1] for pair in values if pair[1] is not None]

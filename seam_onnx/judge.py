@@ -15,25 +15,27 @@ from seam_onnx.surgery.head import scores_of
 from seam_onnx.task import Task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import (
+    PARITY_LIMIT,
+    Paired,
     Parity,
     Provider,
     Session,
     accuracy,
-    answers,
     are_probabilities,
     assert_parity,
     compare,
-    mcnemar,
     measure,
     open_session,
+    paired,
 )  # fmt: skip
 
 __all__ = ["Judge"]
 
-SURGERY_LIMIT = 1e-4
-"""Largest difference of outputs, of their range, between a masked model and its pruned form."""
 LOWERING_LIMIT = 1e-3
-"""The same between the torch module and onnxruntime; healthy models sit near 3e-7 (fp16 ones near 4e-4)."""
+"""Largest difference of outputs, of their range, between the torch module and onnxruntime.
+
+Healthy models sit near 3e-7, fp16 ones near 4e-4.
+"""
 QUANTUM_LIMIT = 0.05
 """The same where activations are quantised: one on the edge between two integers may be rounded either way."""
 PROBE = 16
@@ -60,7 +62,7 @@ class Judge:
         self.session = self.opened(model)
         self.surgery: list[Parity] = []
         self.lowering: Parity | None = None
-        self.val = self.original_scores(task.val)
+        self.val = self.logits(self.session, task.val)
 
     def opened(self, model: Model) -> Session:
         """A session for a model in memory, by a temporary file where protobuf is too small."""
@@ -88,9 +90,9 @@ class Judge:
         """Normalised samples from `start` on."""
         return self.preprocess.normalize(data.x[start : start + count])
 
-    def original_scores(self, data: Dataset) -> Scores:
-        """The original's logits (N, classes); probabilities become their logarithms."""
-        scores = self.scores(self.session, data)
+    def logits(self, session: Session, data: Dataset) -> Scores:
+        """A model's logits (N, outputs) on a split; probabilities become their logarithms."""
+        scores = self.scores(session, data)
         if are_probabilities(scores):
             scores = np.log(np.maximum(scores, 1e-30))
         return scores
@@ -135,29 +137,30 @@ class Judge:
         """Compare a pruned model with its masked form on real input."""
         probe = self.samples(self.task.val, PROBE)
         found = compare(self.opened(masked).run(probe), self.opened(pruned).run(probe))
-        assert_parity(found, SURGERY_LIMIT, "the pruned against the masked model")
+        assert_parity(found, PARITY_LIMIT, "the pruned against the masked model")
         self.surgery.append(found)
 
-    def accuracies(self, data: Dataset, original: Scores, pruned: Scores) -> Accuracies:
-        """The three accuracies on a split."""
-        restricted = self.task.wanted.restrict(original)
-        return Accuracies(accuracy(self.free(original), data.y), accuracy(restricted, data.y), accuracy(pruned, data.y))
+    def paired(self, data: Dataset, original: Scores, session: Session) -> Paired:
+        """The original, whose logits these are, and a model on a split."""
+        free = self.task.wanted.relabel(original.argmax(1)) == data.y
+        return paired(free, self.task.wanted.restrict(original), self.logits(session, data), data.y)
+
+    def shipped(self) -> Session:
+        """The original as its user has it, not as it was read: what is timed."""
+        return self.session if self.model.path is None else open_session(self.model.path, self.provider, self.threads)
 
     def prove(self, path: Path, batches: tuple[int, ...]) -> Proof:
         """Judge the saved file: accuracy on validation and, once, on test; latency against the original."""
         session = open_session(path, self.provider, self.threads)
-        original, pruned = self.original_scores(self.task.test), self.scores(session, self.task.test)
-        restricted = self.task.wanted.restrict(original)
-        right = [answers(s) == self.task.test.y for s in (pruned, restricted)]
         latency = measure(
-            {"original": self.session, "pruned": session}, self.samples(self.task.val, 64), batches=batches,
+            {"original": self.shipped(), "pruned": session}, self.samples(self.task.val, 64), batches=batches,
             progress=lambda p: self.observer(Event("latency", p.round, p.rounds)),
         )  # fmt: skip
         if self.lowering is None:
             raise ModelError(path, "the lowering was not checked", "call check_lowering first")
-        val = self.accuracies(self.task.val, self.val, self.scores(session, self.task.val))
-        test = self.accuracies(self.task.test, original, pruned)
-        return Proof(tuple(self.surgery), self.lowering, val, test, mcnemar(*right), latency)
+        val = self.paired(self.task.val, self.val, session)
+        test = self.paired(self.task.test, self.logits(self.session, self.task.test), session)
+        return Proof(tuple(self.surgery), self.lowering, Accuracies.of(val), test, latency)
 
 
 def log_softmax(scores: Scores) -> Scores:

@@ -16,7 +16,6 @@ import pytest
 from files import NET
 from graphs import DIGITS, gap, parse, proto_of, run
 from PIL import Image
-from seam_onnx_cli.main import run as command
 
 from seam_onnx.channels import analyze
 from seam_onnx.judge import Judge
@@ -24,6 +23,7 @@ from seam_onnx.model import load
 from seam_onnx.search import Recipe
 from seam_onnx.search.train import Trainer
 from seam_onnx.surgery import apply_masks, channel_masks
+from seam_onnx_cli.main import run as command
 
 DATA = DIGITS.parent / "data.npz"
 SEAM_ONNX = Path(sys.executable).with_name("seam-onnx")

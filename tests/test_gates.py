@@ -6,12 +6,13 @@ from types import SimpleNamespace as Namespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reports import judged
 
 from seam_onnx.errors import UsageError
 from seam_onnx.figures import BENCH, PRUNE, VALIDATE, report_figures
 from seam_onnx.gate_text import parse_gate, parse_gates
 from seam_onnx.gates import Figure, Limit, Metric, check, failed, shown
-from seam_onnx.validate import Accuracy, Interval, Latency, McNemar, Parity, Timing
+from seam_onnx.validate import Latency, Parity, Timing
 
 EVERYTHING = {**VALIDATE, **BENCH, **PRUNE}
 
@@ -177,25 +178,23 @@ def test_figures_are_shown_with_their_unit():
 
 def test_a_prunes_figures():
     proof = Namespace(
-        test=Namespace(original=share(97), restricted=share(98), pruned=share(96)),
-        difference=McNemar(1, 3, 0.6, True),
+        paired=judged(),
         latency=Latency((timing("original", 2.0), timing("pruned", 1.0)), (), (), 0),
         surgery=(Parity(1e-6, 1.0, 1e-6, 16), Parity(1e-5, 1.0, 1e-5, 16)),
     )
     before, after = (Namespace(file_bytes=n, params=10 * n, macs=100 * n) for n in (200, 50))
-    figures = report_figures(Namespace(proof=proof, before=before, after=after))
-    assert set(PRUNE) <= set(figures) | {"latency.ratio", "latency.ratio.high"}  # of a comparison, which is left out
+    problem = Namespace(labels=("cat", "dog"))
+    figures = report_figures(Namespace(problem=problem, proof=proof, before=before, after=after))
+    left_out = {"latency.ratio", "latency.ratio.high"}  # of a comparison
+    assert set(PRUNE) <= set(figures) | left_out | {"precision.*", "recall.*", "f1.*"}
+    assert figures["recall.min"].value <= figures["recall.dog"].value
     texts = ("parity", "accuracy>=original-2pp", "macs<=25%*original", "latency.p50@1<=0.5*original")
     assert not failed(check(parse_gates(texts, PRUNE), figures))
-    assert [figures[name] for name in ("accuracy.free", "params")] == [Figure(0.96, 0.97), Figure(500, 2000)]
-
-
-def share(correct: int) -> Accuracy:
-    return Accuracy(correct, 100, Interval(0.9, 1.0))
+    assert [figures[name] for name in ("accuracy.free", "params")] == [Figure(0.94, 0.75), Figure(500, 2000)]
 
 
 def timing(model: str, ms: float) -> Timing:
-    return Timing(model, 1, "cpu", 1, 10, True, 1, ms, ms, ms, ms, ms, 1 / ms, (ms,))
+    return Timing(model, 1, "cpu", 1, 10, True, 1, 1, ms, ms, ms, ms, ms, 1 / ms, (ms,))
 
 
 def test_every_metric_is_documented():

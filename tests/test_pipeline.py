@@ -5,13 +5,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
 from graphs import DATA as REAL
 from graphs import DIGITS, run
 from onnx import helper
+from reports import SCHEMA
 
+from seam_onnx.comparison import ComparisonRequest, compare_models
 from seam_onnx.data import PreprocessFlags
 from seam_onnx.errors import DataError, ModelError, PathError, UsageError
 from seam_onnx.pipeline import Request, choose_device, reengineer
@@ -138,6 +141,18 @@ def test_a_report_is_json(tmp_path):
     assert plain["schema_version"] == 1
     assert [c["batch"] for c in plain["proof"]["latency"]["comparisons"]] == [1, 4]
     assert plain["widths"]
+    jsonschema.validate(plain, SCHEMA)
+
+
+def test_a_prune_proves_what_validate_finds(tmp_path):
+    """Label by label, too: both commands judge by one function, one of them without reading the graph."""
+    proved = reengineer(request(tmp_path, "3,5,8")).proof.paired
+    found = compare_models(ComparisonRequest(DIGITS, tmp_path / "small.onnx", ARRAYS)).paired
+    assert (found.free, found.agreement, found.difference) == (proved.free, proved.agreement, proved.difference)
+    for mine, theirs in ((found.original, proved.original), (found.pruned, proved.pruned)):
+        assert mine.labels == theirs.labels
+        assert mine.confusion.tolist() == theirs.confusion.tolist()
+        assert mine.calibration_error == pytest.approx(theirs.calibration_error, abs=1e-5)
 
 
 # ---- other models of the same digits --------------------------------------------------------------------------------

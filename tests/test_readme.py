@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 from graphs import run as outputs
-from seam_onnx_cli.main import run
 
 from seam_onnx.search import Recipe, SeamRecipe
+from seam_onnx_cli.main import run
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -9,6 +9,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,18 +42,19 @@ from seam_onnx.validate import (
     answers,
     are_probabilities,
     assert_parity,
-    bootstrap_ratio,
     classification,
     compare,
     environment,
     file_bytes,
     mcnemar,
     measure,
+    medians,
     model_cost,
     open_session,
     parity,
     peak_memory,
     provider_name,
+    ratio_interval,
     to_json,
     verdict,
     wilson,
@@ -281,41 +283,30 @@ def test_mcnemar_is_symmetric_and_a_probability(b: int, c: int) -> None:
     assert b != c or one.p == 1
 
 
-durations = st.lists(st.floats(0.01, 100), min_size=1, max_size=60)
+def test_ratio_interval_known_values() -> None:
+    assert ratio_interval([0.5] * 10) == Interval(0.5, 0.5)
+    assert ratio_interval([0.5]) == Interval(0.0, math.inf)
+    two = ratio_interval([0.5, 2.0])  # mean logarithm 0, standard error ln 2, one degree of freedom
+    assert (two.low, two.high) == pytest.approx((2**-12.706, 2**12.706))
 
 
-@settings(max_examples=30, deadline=None)
-@given(durations)
-def test_bootstrap_of_identical_samples_is_exactly_one(samples: list[float]) -> None:
-    assert bootstrap_ratio(samples, samples, resamples=200) == Interval(1.0, 1.0)
+@given(st.lists(st.floats(0.1, 10), min_size=2, max_size=12), st.floats(0.1, 10))
+def test_ratio_interval_scales_with_the_ratios(ratios: list[float], factor: float) -> None:
+    one, other = ratio_interval(ratios), ratio_interval([factor * ratio for ratio in ratios])
+    assert (other.low, other.high) == pytest.approx((factor * one.low, factor * one.high))
+    assert one.low <= math.exp(np.log(ratios).mean()) * (1 + 1e-9)
 
 
-@settings(max_examples=30, deadline=None)
-@given(durations, st.sampled_from([0.25, 0.5, 2.0]))
-def test_bootstrap_scales_and_repeats(samples: list[float], factor: float) -> None:
-    other = samples[::-1]
-    interval = bootstrap_ratio(samples, other, resamples=200)
-    scaled = bootstrap_ratio([factor * value for value in samples], other, resamples=200)
-    assert (scaled.low, scaled.high) == (factor * interval.low, factor * interval.high)
-    assert interval == bootstrap_ratio(samples, other, resamples=200)
-    assert interval.contains(1.0)  # the same samples in another order have the same median
+@pytest.mark.parametrize("count", [3, 10, 20])
+def test_ratio_interval_covers_as_often_as_it_says(count: int) -> None:
+    drawn = np.random.default_rng(0).lognormal(0, 0.01, (2000, count))
+    assert np.mean([ratio_interval(row).contains(1.0) for row in drawn]) == pytest.approx(0.955, abs=0.02)
 
 
-def test_bootstrap_covers_a_known_ratio_and_chunks_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(1)
-    drift = rng.uniform(1, 3, 200)  # common to both, so it cancels
-    a, b = 0.6 * drift * rng.uniform(0.98, 1.02, 200), drift * rng.uniform(0.98, 1.02, 200)
-    interval = bootstrap_ratio(list(a), list(b))
-    assert interval.contains(0.6)
-    assert interval.high - interval.low < 0.1
-    monkeypatch.setattr("seam_onnx.validate.stats._CELLS", 1000)
-    assert bootstrap_ratio(list(a), list(b)) == interval
-
-
-@pytest.mark.parametrize("bad", [[], [1.0, 2.0], [0.0], [-1.0], [math.nan], [math.inf]])
-def test_bootstrap_refuses_what_is_no_pair_of_durations(bad: list[float]) -> None:
+@pytest.mark.parametrize("bad", [[], [[1.0]], [0.0], [-1.0, 1.0], [math.nan], [math.inf]])
+def test_ratio_interval_refuses_what_is_no_ratio(bad: list[float]) -> None:
     with pytest.raises(DataError):
-        bootstrap_ratio(bad, [1.0])
+        ratio_interval(bad)
 
 
 # accuracy
@@ -420,6 +411,15 @@ def test_classification_adds_up(scores: np.ndarray, data: st.DataObject) -> None
     assert agreement(scores, np.eye(4)[labels]).correct == result.accuracy.correct
 
 
+def test_a_pair_is_judged_on_the_same_samples() -> None:
+    truth = np.array([0, 1, 1, 2])
+    original, pruned = np.eye(3)[[0, 1, 0, 0]], np.eye(3)[[0, 0, 1, 1]]
+    found = validate.paired(truth == 1, original, pruned, truth)
+    assert [one.correct for one in (found.free, found.original.accuracy, found.pruned.accuracy)] == [2, 2, 2]
+    assert (found.difference.b, found.difference.c, found.agreement.correct) == (1, 1, 1)
+    assert found.pruned.confusion.tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
+
+
 # parity
 
 
@@ -504,10 +504,11 @@ def test_measure_reports_every_model_at_every_batch() -> None:
         ("second", "first", 1),
         ("second", "first", 4),
     ]
-    assert [p.round for p in seen] == [*range(1, 13), *range(1, 13)]
+    assert [p.round for p in seen] == [*range(1, 21), *range(1, 21)]  # 12 at least, as many in each of 10 openings
     assert latency.notes == ()
     for timing in latency.timings:
-        assert len(timing.samples) == 12
+        assert (len(timing.samples), timing.openings) == (20, 10)
+        assert timing.warmup_calls >= 100
         assert 0 < min(timing.samples) <= timing.p50 <= timing.p90 <= timing.p95 <= timing.p99
         assert timing.throughput == pytest.approx(1e3 * timing.batch / timing.mean)
     for comparison in latency.comparisons:
@@ -530,7 +531,7 @@ def test_fixed_batch_is_measured_at_its_own_and_noted() -> None:
 def test_time_limits_decide_the_rounds() -> None:
     session = open_session(DOUBLE)
     short = measure({"a": session}, rows(1), rounds=500, max_seconds=0)
-    assert len(short.timings[0].samples) == 10
+    assert (len(short.timings[0].samples), short.timings[0].openings) == (12, 3)
     few = measure({"a": session}, rows(1), rounds=3, min_seconds=0, max_seconds=0)
     assert len(few.timings[0].samples) == 3
     more = measure({"a": session}, rows(1), rounds=1, min_seconds=0.05)
@@ -588,7 +589,7 @@ def test_an_interval_with_one_in_it_is_never_a_gain(low: float, high: float, mar
 
 
 def test_comparisons_of_known_samples() -> None:
-    session, warm = open_session(DOUBLE), WarmUp(10, 1.0, True)
+    session, warm = open_session(DOUBLE), [WarmUp(10, 1.0, True)] * 10
     noise = np.random.default_rng(0).uniform(0.9, 1.1, (3, 100))
     timings = [
         summarise(name, 1, session, warm, tuple(scale * row))
@@ -598,6 +599,31 @@ def test_comparisons_of_known_samples() -> None:
     assert (new.verdict, same.verdict) == ("faster", "no difference")
     assert new.interval.contains(new.ratio)
     assert new.ratio == pytest.approx(0.5, abs=0.05)
+
+
+def test_openings_that_differ_widen_the_interval() -> None:
+    """Samples that hardly vary within an opening say nothing of what another opening would give."""
+    session, warm = open_session(DOUBLE), [WarmUp(10, 1.0, True)] * 4
+    old = summarise("old", 1, session, warm, tuple(np.full(400, 1.0)))
+    new = summarise("new", 1, session, warm, tuple(np.repeat([0.9, 1.05, 0.92, 1.01], 100)))
+    (one,) = comparisons([old, new], "old")
+    assert medians(new).tolist() == [0.9, 1.05, 0.92, 1.01]
+    assert one.interval.low < 0.9 < 1.05 < one.interval.high
+    assert one.verdict == "no difference"
+
+
+def test_models_are_opened_anew_in_alternating_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    again = Session.again
+
+    def watched(session: Session) -> Session:
+        opened.append(session.name)
+        return again(session)
+
+    monkeypatch.setattr(Session, "again", watched)
+    sessions = {name: replace(open_session(DOUBLE), name=name) for name in "ab"}
+    measure(sessions, rows(1), rounds=4, min_seconds=0)
+    assert "".join(opened) == "baabba"  # the first opening is the sessions given
 
 
 def test_input_and_outputs_can_be_bound_to_a_device() -> None:
@@ -685,7 +711,7 @@ def test_results_become_json() -> None:
 
 
 def test_public_names_exist_and_the_package_needs_no_torch() -> None:
-    assert validate.__all__ == sorted(validate.__all__)
+    assert validate.__all__ == sorted(validate.__all__, key=lambda name: (not name.isupper(), name))
     assert all(hasattr(validate, name) for name in validate.__all__)
     code = "import sys, seam_onnx.validate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

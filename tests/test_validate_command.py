@@ -16,6 +16,7 @@ import pytest
 from commands import DIGITS, cut_digits, seam
 from files import halved
 from PIL import Image
+from reports import Elements
 
 from seam_onnx.bench import BenchRequest, bench
 from seam_onnx.comparison import ComparisonRequest, compare_models
@@ -65,11 +66,11 @@ def text_model(path: Path, body: str, shape: str = "3", classes: str = "4", **me
 
 def test_an_exact_cut_equals_the_restricted_original(small):
     found = compare_models(ComparisonRequest(MODEL, small, DATA, "3,8"))
-    assert found.samples == found.pruned.accuracy.total == 89
-    assert found.pruned.accuracy == found.original.accuracy
-    assert found.pruned.confusion.tolist() == found.original.confusion.tolist()
-    assert found.pruned.calibration_error == pytest.approx(found.original.calibration_error, abs=1e-6)
-    assert (found.agreement.correct, found.difference.p) == (89, 1.0)
+    assert found.samples == found.paired.pruned.accuracy.total == 89
+    assert found.paired.pruned.accuracy == found.paired.original.accuracy
+    assert found.paired.pruned.confusion.tolist() == found.paired.original.confusion.tolist()
+    assert found.paired.pruned.calibration_error == pytest.approx(found.paired.original.calibration_error, abs=1e-6)
+    assert (found.paired.agreement.correct, found.paired.difference.p) == (89, 1.0)
     assert (found.classes, found.labels) == ({"original": 10, "pruned": 2}, ("3", "8"))
     assert not any("validation was split" in note for note in found.notes)
 
@@ -77,7 +78,7 @@ def test_an_exact_cut_equals_the_restricted_original(small):
 @pytest.mark.parametrize("labels", ["8,3", "3,8", None])
 def test_labels_go_by_the_index_map_in_any_order(small, labels):
     found = compare_models(ComparisonRequest(MODEL, small, DATA, labels))
-    assert found.pruned.accuracy.correct == found.original.accuracy.correct
+    assert found.paired.pruned.accuracy.correct == found.paired.original.accuracy.correct
     assert found.labels == tuple((labels or "3,8").split(","))
 
 
@@ -85,8 +86,8 @@ def test_a_model_without_metadata_goes_by_the_order_of_labels(folder):
     plain = cut_digits(folder / "plain.onnx", "3,8", stamp=False)
     ordered = compare_models(ComparisonRequest(MODEL, plain, DATA, "3,8"))
     swapped = compare_models(ComparisonRequest(MODEL, plain, DATA, "8,3"))
-    assert ordered.pruned.accuracy.correct == ordered.original.accuracy.correct
-    assert swapped.pruned.accuracy.correct == 89 - ordered.pruned.accuracy.correct
+    assert ordered.paired.pruned.accuracy.correct == ordered.paired.original.accuracy.correct
+    assert swapped.paired.pruned.accuracy.correct == 89 - ordered.paired.pruned.accuracy.correct
     with pytest.raises(LabelError, match="does not say which"):
         compare_models(ComparisonRequest(MODEL, plain, DATA))
     with pytest.raises(ModelError, match="neither the original's 10 nor the 3"):
@@ -95,9 +96,9 @@ def test_a_model_without_metadata_goes_by_the_order_of_labels(folder):
 
 def test_a_model_with_all_classes_is_restricted(worse):
     found = compare_models(ComparisonRequest(MODEL, worse, DATA, "1,3,8"))
-    assert found.pruned.confusion.shape == (3, 3)
-    assert found.pruned.accuracy.value < found.original.accuracy.value
-    assert found.difference.c > found.difference.b
+    assert found.paired.pruned.confusion.shape == (3, 3)
+    assert found.paired.pruned.accuracy.value < found.paired.original.accuracy.value
+    assert found.paired.difference.c > found.paired.difference.b
     assert any("by the names" in note for note in found.notes)
 
 
@@ -116,20 +117,20 @@ def test_names_go_before_the_number_of_outputs(folder, names):
     onnx.save(proto, folder / "foreign.onnx")
     for labels in ("3,8", "8,3") if len(columns) < 10 else ("3,8", "9,8,7,6,5,4,3,2,1,0"):
         found = compare_models(ComparisonRequest(MODEL, folder / "foreign.onnx", DATA, labels))
-        assert found.agreement.value == 1
+        assert found.paired.agreement.value == 1
 
 
 def test_one_label_against_the_rest(folder):
     one = cut_digits(folder / "one.onnx", "3")
     found = compare_models(ComparisonRequest(MODEL, one, DATA))
     assert found.labels == ("3", "other")
-    assert [row.support for row in found.pruned.labels] == [46, 46]
+    assert [row.support for row in found.paired.pruned.labels] == [46, 46]
 
 
 def test_a_rest_is_made_of_the_other_columns(folder):
     three = cut_digits(folder / "three.onnx", "1,3,8")
     found = compare_models(ComparisonRequest(MODEL, three, DATA, "3"))
-    assert (found.labels, found.pruned.confusion.shape) == (("3", "other"), (2, 2))
+    assert (found.labels, found.paired.pruned.confusion.shape) == (("3", "other"), (2, 2))
     with pytest.raises(LabelError, match="made for the classes 1, 3, 8"):
         compare_models(ComparisonRequest(MODEL, three, DATA, "3,5"))
 
@@ -150,9 +151,9 @@ def test_probabilities_and_logits_are_judged_alike(folder):
     soft = text_model(folder / "soft.onnx", "y = Softmax<axis = 1>(x)", "4")
     found = compare_models(ComparisonRequest(logits, soft, folder / "columns.npz", "0,2"))
     right = (x[y % 2 == 0][:, [0, 2]].argmax(1) * 2 == y[y % 2 == 0]).sum()
-    assert found.pruned.accuracy.correct == found.original.accuracy.correct == right
-    assert found.free.correct == (x.argmax(1) == y)[y % 2 == 0].sum()
-    assert found.pruned.calibration_error == pytest.approx(found.original.calibration_error, abs=1e-6)
+    assert found.paired.pruned.accuracy.correct == found.paired.original.accuracy.correct == right
+    assert found.paired.free.correct == (x.argmax(1) == y)[y % 2 == 0].sum()
+    assert found.paired.pruned.calibration_error == pytest.approx(found.paired.original.calibration_error, abs=1e-6)
 
 
 def test_a_model_of_another_original_is_told(small, worse):
@@ -187,9 +188,9 @@ def test_validate_prints_json_alone(command, small):
     )
     assert ran.code == 0
     assert ran.json["schema_version"] == 1
-    assert ran.json["pruned"]["accuracy"]["total"] == 89
+    assert ran.json["paired"]["pruned"]["accuracy"]["total"] == 89
     assert ran.json["gates"][0]["holds"] is True
-    assert ran.json["gates"][0]["limit"] == pytest.approx(ran.json["original"]["accuracy"]["value"])
+    assert ran.json["gates"][0]["limit"] == pytest.approx(ran.json["paired"]["original"]["accuracy"]["value"])
 
 
 def test_a_failed_gate_is_named_and_the_report_written(command, worse, tmp_path):
@@ -203,6 +204,34 @@ def test_a_failed_gate_is_named_and_the_report_written(command, worse, tmp_path)
     assert "size<=1MiB" not in ran.err
     assert "gate size<=1MiB: holds" in ran.out
     assert [gate["holds"] for gate in json.loads(report.read_text())["gates"]] == [False, True, False]
+
+
+def test_validate_writes_a_page(command, small, tmp_path):
+    html, plain = tmp_path / "out" / "page.html", tmp_path / "page.json"
+    words = ("validate", MODEL, small, "--labels", "3,8", "--data", DATA, "--report", html, "--json", plain)
+    ran = command(*words, "--require", "recall.min>=50%")
+    assert (ran.code, ran.err) == (0, "")
+    text, found = html.read_text(encoding="utf-8"), json.loads(plain.read_text())["paired"]["pruned"]
+    assert Elements(text).open == []
+    assert f"{found['accuracy']['value']:.2%} ({found['accuracy']['correct']} of 89;" in text
+    assert "recall.min&gt;=50%" in text
+    assert "exists already" in command(*words).err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--report", "-"), "is no file name"),
+        (("--report", DATA, "--force"), "input file"),
+        (("--report", "same", "--json", "same"), "is another file of this command"),
+    ],
+)
+def test_validate_refuses_a_page_that_cannot_be_written(command, small, tmp_path, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    ran = command("validate", MODEL, small, "--data", DATA, *words)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert says in ran.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_senseless_gate_stops_before_any_work(command, tmp_path):

@@ -1,5 +1,26 @@
 """Reports: the data, and the files made from it."""
 
-from seam_onnx.report.schema import SCHEMA_VERSION, Accuracies, Problem, Proof, Report, Search, Size
+from seam_onnx.report.comparison import COMPARISON_VERSION, ModelComparison
+from seam_onnx.report.schema import (
+    SCHEMA_VERSION,
+    Accuracies,
+    ParetoPoint,
+    Problem,
+    Proof,
+    Report,
+    Search,
+    Size,
+)
 
-__all__ = ["SCHEMA_VERSION", "Accuracies", "Problem", "Proof", "Report", "Search", "Size"]
+__all__ = [
+    "COMPARISON_VERSION",
+    "SCHEMA_VERSION",
+    "Accuracies",
+    "ModelComparison",
+    "ParetoPoint",
+    "Problem",
+    "Proof",
+    "Report",
+    "Search",
+    "Size",
+]

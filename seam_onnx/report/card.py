@@ -8,18 +8,25 @@ this tool cannot know, so it says `other`.
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import PurePath
 
-from seam_onnx.report.facts import accuracy, checks, notes, rows, sentence, threads
+from seam_onnx.report.facts import checks, notes, rows, sentence
+from seam_onnx.report.labels import MATRIX_UP_TO, label_rows, mistakes, weakest
 from seam_onnx.report.schema import Report
+from seam_onnx.validate import Classification
+from seam_onnx.words import accuracy, threads
 
 __all__ = ["card"]
 
 
 def card(report: Report) -> str:
     """The whole card, Markdown with YAML front matter."""
-    parts = (_front_matter(report), _intro(report), _evaluation(report), _use(report), _making(report))
-    return "\n".join(parts)
+    parts = (
+        _front_matter(report), _intro(report), _evaluation(report), _labels(report), _gates(report), _use(report),
+        _making(report),
+    )  # fmt: skip
+    return "\n".join(filter(None, parts))
 
 
 def _front_matter(report: Report) -> str:
@@ -57,7 +64,7 @@ def _metrics(report: Report) -> list[str]:
         ("file_bytes", "file size in bytes", report.after.file_bytes),
     ]
     found += [
-        ("latency", f"p50 in ms, batch {one.batch}, {one.provider}, {threads(one)}", one.p50)
+        ("latency", f"p50 in ms, batch {one.batch}, {one.provider}, {threads(one.threads)}", one.p50)
         for one in report.proof.latency.timings
         if one.model == "pruned"
     ]
@@ -83,15 +90,56 @@ def _intro(report: Report) -> str:
 def _evaluation(report: Report) -> str:
     lines = [
         "## Evaluation\n",
-        "| | original | pruned | change (95 % interval) |",
-        "|---|---|---|---|",
-        *(f"| {_cell(r.name)} | {_cell(r.original)} | {_cell(r.pruned)} | {_cell(r.change)} |" for r in rows(report)),
+        *_table(
+            ("", "original", "pruned", "change (95 % interval)"),
+            [(_cell(row.name), _cell(row.original), _cell(row.pruned), _cell(row.change)) for row in rows(report)],
+        ),
         "",
         *(f"- {_cell(line)}" for line in (*checks(report), *notes(report))),
         "",
         _machine(report),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _labels(report: Report) -> str:
+    """Every label's figures, of many the weakest; confusion matrices where they are readable, else the mistakes."""
+    labels, found = report.problem.labels, report.proof.paired
+    every = label_rows(labels, found)
+    shown = every if len(every) <= MATRIX_UP_TO else weakest(every, MATRIX_UP_TO)
+    cells = [(str(row.number), _cell(row.name), str(row.count), *row.changes) for row in shown]
+    lines = [
+        "## Label by label\n",
+        "Original restricted to the wanted labels → pruned, on test.\n",
+        *_table(("#", "label", "samples", "precision", "recall", "F1"), cells),
+        "",
+    ]
+    if len(every) > MATRIX_UP_TO:
+        lines.insert(2, f"The {len(shown)} lowest recalls of {len(every)} labels; report.json has them all.\n")
+        lines += ["Most frequent mistakes:\n", *(f"- {_cell(line)}" for line in mistakes(labels, found)), ""]
+        return "\n".join(lines)
+    matrices = (("original, restricted", found.original), ("pruned", found.pruned))
+    return "\n".join((*lines, *(line for title, one in matrices for line in _matrix(title, labels, one))))
+
+
+def _matrix(title: str, labels: tuple[str, ...], found: Classification) -> list[str]:
+    names = tuple(map(_cell, labels))
+    rows = [(name, *map(str, row)) for name, row in zip(names, found.confusion.tolist(), strict=True)]
+    return [*_table((f"{title}: label, answer", *names), rows), ""]
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A Markdown table of cells that are escaped already."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
+
+
+def _gates(report: Report) -> str:
+    """What was demanded of the run, and what became of it."""
+    lines = [
+        f"- {'holds' if one.holds else '**FAILED**'}: {_cell(one.gate.text)}, {_cell(one.reason)}"
+        for one in report.gates
+    ]
+    return "\n".join(("## Gates\n", *lines, "")) if lines else ""
 
 
 def _machine(report: Report) -> str:

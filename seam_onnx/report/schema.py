@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from seam_onnx.gates import GateResult
 from seam_onnx.progress import Point
-from seam_onnx.validate import Accuracy, Latency, McNemar, Parity, to_json
+from seam_onnx.validate import Accuracy, Latency, McNemar, Paired, Parity, to_json
 
-__all__ = ["SCHEMA_VERSION", "Accuracies", "Problem", "Proof", "Report", "Search", "Size"]
+__all__ = ["SCHEMA_VERSION", "Accuracies", "ParetoPoint", "Problem", "Proof", "Report", "Search", "Size"]
 
 SCHEMA_VERSION = 1
 """Rises when a field changes its meaning or goes."""
@@ -67,6 +68,29 @@ class Accuracies:
     pruned: Accuracy
     """The new model."""
 
+    @classmethod
+    def of(cls, found: Paired) -> "Accuracies":
+        """Those of two models judged label by label."""
+        return cls(found.free, found.original.accuracy, found.pruned.accuracy)
+
+
+@dataclass(frozen=True)
+class ParetoPoint:
+    """A network that the search looked at: what it costs, and how good it was."""
+
+    kept: float
+    """The target's figure, of the original's."""
+    macs: float
+    """Multiply-adds, of the original's."""
+    params: float
+    """Parameters, of the original's."""
+    latency_ms: float | None
+    """Of a call at the smallest batch size; None where it was not measured."""
+    val_accuracy: float
+    """On validation, as the search found it."""
+    chosen: bool
+    """Whether the pruned model came of it."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -92,12 +116,20 @@ class Proof:
     """The torch module against onnxruntime, on the original."""
     val: Accuracies
     """On validation, which chose."""
-    test: Accuracies
-    """On test, read once."""
-    difference: McNemar
-    """Pruned against restricted original, test."""
+    paired: Paired
+    """Both models on test, read once, label by label."""
     latency: Latency
     """Interleaved runs of 'original' and 'pruned'."""
+
+    @property
+    def test(self) -> Accuracies:
+        """The accuracies on test."""
+        return Accuracies.of(self.paired)
+
+    @property
+    def difference(self) -> McNemar:
+        """Pruned against restricted original, test."""
+        return self.paired.difference
 
 
 @dataclass(frozen=True)
@@ -128,6 +160,10 @@ class Report:
     """Machine and versions."""
     output: str
     """Path of the pruned model."""
+    pareto: tuple[ParetoPoint, ...] = ()
+    """What the search looked at, in its order."""
+    gates: tuple[GateResult, ...] = ()
+    """What became of --require."""
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""

@@ -48,6 +48,13 @@ class Accuracy:
         """The share, 0 to 1."""
         return self.correct / self.total
 
+    @classmethod
+    def of(cls, right: ArrayLike) -> "Accuracy":
+        """The share of True among (N,) booleans, N at least 1."""
+        judged = np.asarray(right, dtype=bool)
+        correct, total = int(judged.sum()), len(judged)
+        return cls(correct, total, wilson(correct, total))
+
 
 @dataclass(frozen=True)
 class LabelScore:
@@ -95,7 +102,7 @@ def accuracy(scores: ArrayLike, labels: ArrayLike) -> Accuracy:
         DataError: labels that do not fit the scores, no samples.
     """
     checked = _scores(scores, "scores")
-    return _accuracy(checked.argmax(axis=1) == _labels(labels, checked))
+    return Accuracy.of(checked.argmax(axis=1) == _labels(labels, checked))
 
 
 def agreement(a_scores: ArrayLike, b_scores: ArrayLike) -> Accuracy:
@@ -111,7 +118,7 @@ def agreement(a_scores: ArrayLike, b_scores: ArrayLike) -> Accuracy:
     a, b = _scores(a_scores, "first scores"), _scores(b_scores, "second scores")
     if a.shape != b.shape:
         raise DataError("agreement", f"shapes {a.shape} and {b.shape}", "cut both to the same labels")
-    return _accuracy(a.argmax(axis=1) == b.argmax(axis=1))
+    return Accuracy.of(a.argmax(axis=1) == b.argmax(axis=1))
 
 
 def answers(scores: ArrayLike) -> NDArray[np.int64]:
@@ -142,7 +149,7 @@ def classification(scores: ArrayLike, labels: ArrayLike, kind: ScoreKind = "auto
     confusion = _confusion(truth, checked.argmax(axis=1), checked.shape[1])
     per_label = tuple(_label_score(index, confusion) for index in range(len(confusion)))
     return Classification(
-        accuracy=_accuracy(right),
+        accuracy=Accuracy.of(right),
         balanced=float(np.mean([row.recall for row in per_label if row.recall is not None])),
         calibration_error=_calibration_error(_probabilities(checked, kind).max(axis=1), right),
         labels=per_label,
@@ -181,11 +188,6 @@ def _labels(labels: ArrayLike, scores: NDArray[np.float64]) -> NDArray[np.int64]
         why = f"{array.min()}..{array.max()} for {scores.shape[1]} scores"
         raise DataError("labels", why, "pass indices of score columns")
     return array.astype(np.int64)
-
-
-def _accuracy(right: NDArray[np.bool_]) -> Accuracy:
-    correct, total = int(right.sum()), len(right)
-    return Accuracy(correct, total, wilson(correct, total))
 
 
 def _confusion(truth: NDArray[np.int64], answer: NDArray[Any], width: int) -> NDArray[np.int64]:

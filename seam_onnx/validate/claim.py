@@ -1,25 +1,28 @@
 """What latency samples allow to be claimed.
 
 1. Samples of one model are summed up in a Timing, two of those make a Comparison.
-2. The ratio is median over median, its interval the bootstrap of stats.py.
+2. Each opening of both models gives one ratio, median over median. Theirs is the geometric mean, and their spread the
+   interval (stats.py): two sessions of the *same* file were seen up to 1.6 % apart, by where their memory happens to
+   lie, while the samples within an opening hardly differed.
 3. An interval that includes 1 is no difference, whatever the ratio.
-4. Neither is one within 2 % of 1. The interval knows the noise between samples of these two sessions only;
-   two sessions of the *same* file were seen up to 1.4 % apart with intervals well clear of 1, by where their
-   memory happens to lie (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously
-   wrong!", doi:10.1145/1508244.1508275).
+4. Neither is one within 2 % of 1: what openings share (the process, the machine's state) no interval knows
+   (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously wrong!",
+   doi:10.1145/1508244.1508275).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seam_onnx.validate.session import Session
-from seam_onnx.validate.stats import Interval, bootstrap_ratio
+from seam_onnx.validate.stats import Interval, ratio_interval
 from seam_onnx.validate.timing import WarmUp
 
-__all__ = ["Comparison", "Timing", "Verdict", "comparisons", "summarise", "verdict"]
+__all__ = ["Comparison", "Timing", "Verdict", "comparisons", "medians", "summarise", "verdict"]
 
 Verdict = Literal["faster", "slower", "no difference"]
 
@@ -39,9 +42,11 @@ class Timing:
     threads: int
     """Threads within one operator; 0 means all physical cores."""
     warmup_calls: int
-    """Calls before the first sample."""
+    """Calls before the first sample of an opening, all openings together."""
     stable: bool
-    """Whether the warm-up became stable before its cap."""
+    """Whether every warm-up became stable before its cap."""
+    openings: int
+    """How often the model was opened anew; each time gave as many samples."""
     loops: int
     """Calls whose mean is one sample; above 1 for models under 0.2 ms, whose tail is smoothed by it."""
     p50: float
@@ -57,7 +62,7 @@ class Timing:
     throughput: float
     """Items a second: batch / mean."""
     samples: tuple[float, ...]
-    """All samples in the order taken, ms."""
+    """All samples in the order taken, ms: those of the first opening, of the second, ..."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,9 @@ class Comparison:
     batch: int
     """Samples a call."""
     ratio: float
-    """Median of the model / median of the reference: 0.5 is twice as fast."""
+    """Median of the model / median of the reference, geometric mean over the openings: 0.5 is twice as fast."""
     interval: Interval
-    """95 % bootstrap interval of the ratio."""
+    """95 % interval of the ratio, by Student's t over the openings; 0 to inf where there was one alone."""
     verdict: Verdict
     """What may be claimed."""
 
@@ -90,8 +95,16 @@ def verdict(ratio: Interval, margin: float = _MARGIN) -> Verdict:
     return "slower" if ratio.low > 1 + margin else "no difference"
 
 
-def summarise(model: str, batch: int, session: Session, warm: WarmUp, samples: tuple[float, ...]) -> Timing:
-    """Sum up samples (milliseconds a call, at least one) of a session under the name `model`."""
+def summarise(model: str, batch: int, session: Session, warm: Sequence[WarmUp], samples: tuple[float, ...]) -> Timing:
+    """Sum up samples (milliseconds a call, as many from each opening) of a session under the name `model`.
+
+    Args:
+        model: its name.
+        batch: samples a call.
+        session: the model.
+        warm: the warm-up of each opening; the first decided the loops.
+        samples: opening by opening.
+    """
     p50, p90, p95, p99 = (float(value) for value in np.percentile(samples, (50, 90, 95, 99)))
     mean = float(np.mean(samples))
     return Timing(
@@ -99,9 +112,10 @@ def summarise(model: str, batch: int, session: Session, warm: WarmUp, samples: t
         batch=batch,
         provider=session.provider,
         threads=session.threads,
-        warmup_calls=warm.calls,
-        stable=warm.stable,
-        loops=warm.loops,
+        warmup_calls=sum(one.calls for one in warm),
+        stable=all(one.stable for one in warm),
+        openings=len(warm),
+        loops=warm[0].loops,
         p50=p50,
         p90=p90,
         p95=p95,
@@ -112,21 +126,21 @@ def summarise(model: str, batch: int, session: Session, warm: WarmUp, samples: t
     )
 
 
-def comparisons(timings: Sequence[Timing], reference: str, seed: int = 0) -> tuple[Comparison, ...]:
-    """Every other model against `reference`, wherever both were measured at a batch size.
+def medians(timing: Timing) -> NDArray[np.float64]:
+    """(openings,) milliseconds: the median of each opening's samples."""
+    return np.asarray(np.median(np.reshape(timing.samples, (timing.openings, -1)), axis=1))
 
-    Raises:
-        DataError: timings of one batch size with different numbers of samples.
-    """
+
+def comparisons(timings: Sequence[Timing], reference: str) -> tuple[Comparison, ...]:
+    """Every other model against `reference`, wherever both were measured at a batch size, in the same openings."""
     base = {timing.batch: timing for timing in timings if timing.model == reference}
     return tuple(
-        _compare(timing, base[timing.batch], seed)
-        for timing in timings
-        if timing.model != reference and timing.batch in base
+        _compare(timing, base[timing.batch]) for timing in timings if timing.model != reference and timing.batch in base
     )
 
 
-def _compare(timing: Timing, base: Timing, seed: int) -> Comparison:
-    interval = bootstrap_ratio(timing.samples, base.samples, seed=seed)
-    ratio = timing.p50 / base.p50
+def _compare(timing: Timing, base: Timing) -> Comparison:
+    ratios = medians(timing) / medians(base)
+    interval = ratio_interval(ratios)
+    ratio = math.exp(float(np.log(ratios).mean()))
     return Comparison(timing.model, base.model, timing.batch, ratio, interval, verdict(interval))

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from seam_onnx.errors import ParityError
 from seam_onnx.validate.session import Array, Session, open_session
 
-__all__ = ["Parity", "assert_parity", "compare", "parity"]
+__all__ = ["PARITY_LIMIT", "Parity", "assert_parity", "compare", "parity"]
 
+PARITY_LIMIT: Final = 1e-4
+"""Largest difference of outputs, of their range, between a masked model and its pruned form."""
 _ROUNDING: Final = 8  # units in the last place that count as no range
 
 

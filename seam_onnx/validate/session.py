@@ -7,9 +7,9 @@ Only models with one input are opened: a classifier's images. Every output must 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class Session:
     """Threads within one operator; 0 means all physical cores."""
     load_ms: float
     """Milliseconds that opening took, file reading and graph optimisation included."""
+    source: Path | bytes = field(repr=False)
+    """What it was opened from."""
 
     @property
     def fixed_batch(self) -> int | None:
@@ -77,6 +79,10 @@ class Session:
         ready = self.prepare(x)
         parts = [self._chunk(chunk, len(ready)) for chunk in _chunks(ready, self.fixed_batch or batch)]
         return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
+
+    def again(self) -> "Session":
+        """The same model opened once more, from its file or bytes. Raises what `open_session` does."""
+        return open_session(self.source, cast(Provider, self.provider), self.threads)
 
     def prepare(self, x: Array) -> Array:
         """`x` (N, ...) as a contiguous array of the input's dtype.
@@ -145,6 +151,7 @@ def open_session(model: Path | bytes, provider: Provider = "cpu", threads: int =
         provider=short_name(session),
         threads=threads,
         load_ms=started.load_ms,
+        source=model,
     )
 
 
