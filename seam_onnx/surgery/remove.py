@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seam_onnx.fold import free_name, new_initializer, store
+from seam_onnx.fold import free_name, new_initializer, set_initializer, store
 from seam_onnx.model import Model
 from seam_onnx.ops import Array
 from seam_onnx.surgery.plan import PrunePlan
@@ -26,7 +26,7 @@ def remove_channels(model: Model, plan: PrunePlan) -> Model:
     for (name, attribute), number in plan.attributes.items():
         nodes[name].attributes[attribute] = attribute_of(attribute, number)
     for (name, index), array in plan.contents.items():
-        nodes[name].replace_input_with(index, new_initializer(graph, f"{name}.{index}", array))
+        give(graph, nodes[name], index, f"{name}.{index}", array)
     reroute(graph, plan.reroutes)
     for name, addition in plan.folded.items():
         add_to_output(graph, nodes[name], addition)
@@ -100,9 +100,18 @@ def rewrite_operand(
         array = value.const_value.numpy().copy()
         changed = rewritten(node, array, entries)
         if not np.array_equal(changed, array):
-            node.replace_input_with(index, new_initializer(graph, name, changed))
+            give(graph, node, index, name, changed)
     else:
         put_over(graph, node, index, value, known[str(value.name)], entries)
+
+
+def give(graph: ir.Graph, node: ir.Node, index: int, name: str, array: Array) -> None:
+    """Write over an initializer that the node alone reads; another operand is replaced by an initializer of this name."""
+    value = node.inputs[index]
+    if value is not None and value.const_value is not None and len(value.uses()) == 1 and not value.is_graph_output():
+        set_initializer(graph, str(value.name), array)
+    else:
+        node.replace_input_with(index, new_initializer(graph, name, array))
 
 
 def rewritten(node: ir.Node, array: Array, entries: Mapping[int, int]) -> Array:
@@ -151,7 +160,7 @@ def add_to_output(graph: ir.Graph, node: ir.Node, addition: Array) -> None:
         node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
     node.resize_inputs(3)
     total = (before + addition / beta).astype(dtype.numpy())
-    node.replace_input_with(2, new_initializer(graph, f"{node.name}.bias", total))
+    give(graph, node, 2, f"{node.name}.bias", total)
 
 
 def follow_by_add(graph: ir.Graph, node: ir.Node, addition: Array) -> None:
