@@ -39,7 +39,9 @@ def prune(
     model: Annotated[Path, typer.Argument(help="ONNX classifier, opset 7 or newer.")],
     labels: Annotated[str, typer.Option(help="Wanted labels: names, indices, ranges or @file, e.g. cat,dog or 3-7.")],
     data: Annotated[Path, typer.Option(help="Labelled data: .npz, a folder of class folders, or a CSV of path,label.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the pruned model goes, and beside it its masks.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where the pruned model goes, and beside it its masks.")
+    ],
     val: Annotated[
         Path | None, typer.Option(help="Fresh labelled data to select on, in any of the same forms.")
     ] = None,

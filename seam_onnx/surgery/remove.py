@@ -126,21 +126,49 @@ def rewritten(node: ir.Node, array: Array, entries: Mapping[int, int]) -> Array:
 def put_over(
     graph: ir.Graph, node: ir.Node, index: int, value: ir.Value, known: Array, entries: Mapping[int, int]
 ) -> None:
-    """Insert `computed * others + new` in front of the operand (Where only exists since opset 9).
+    """Insert `computed * others + new` in front of the operand (Where only exists since opset 9), or change what is there.
 
     Of a Reshape's entries those that say 0 or -1 stay, unless another one becomes the -1.
     """
     every = node.op_type != "Reshape" or -1 in entries.values()
     new = {k: size for k, size in entries.items() if every or known[k] > 0}
-    steps = {"Mul": [int(k not in new) for k in range(len(known))], "Add": [new.get(k, 0) for k in range(len(known))]}
-    for op_type, numbers in steps.items() if new else ():
+    others = np.array([int(k not in new) for k in range(len(known))], np.int64)
+    sizes = np.array([new.get(k, 0) for k in range(len(known))], np.int64)
+    if (there := scaled_and_shifted(value)) is not None:  # by an earlier removal
+        scale, shift = there
+        set_initializer(graph, scale.name, scale.numpy() * others)
+        set_initializer(graph, shift.name, shift.numpy() * others + sizes)
+        return
+    for op_type, numbers in {"Mul": others, "Add": sizes}.items() if new else ():
         name = f"{node.name}.{index}.{op_type.lower()}"
-        constant = new_initializer(graph, name, np.array(numbers, np.int64))
+        constant = new_initializer(graph, name, numbers)
         step = ir.node(op_type, [value, constant], name=free_name(graph, name))
         step.outputs[0].name = free_name(graph, f"{name}.sizes")
         graph.insert_before(node, step)
         value = step.outputs[0]
     node.replace_input_with(index, value)
+
+
+def scaled_and_shifted(value: ir.Value) -> tuple[ir.TensorProtocol, ir.TensorProtocol] | None:
+    """The constants of a value that is v * scale + shift and read, with them, by one node alone."""
+    found: list[ir.TensorProtocol] = []
+    for op_type in ("Add", "Mul"):
+        node = value.producer()
+        if node is None or node.op_type != op_type or len(value.uses()) != 1 or value.is_graph_output():
+            return None
+        first, second = node.inputs
+        tensor = None if second is None else second.const_value
+        if (
+            first is None
+            or second is None
+            or tensor is None
+            or len(second.uses()) != 1
+            or tensor.dtype != ir.DataType.INT64
+        ):
+            return None
+        found.insert(0, tensor)
+        value = first
+    return found[0], found[1]
 
 
 def add_to_output(graph: ir.Graph, node: ir.Node, addition: Array) -> None:
