@@ -41,7 +41,7 @@ def factors(mask: Mask) -> list[Mask]:
     A mask of channels that go in and out of a layer, (O, I, 1, 1), is O + I bits that way, not O times I.
     """
     axes = range(mask.ndim)
-    sides = [mask.any(axis=tuple(k for k in axes if k != axis), keepdims=True) for axis in axes]
+    sides: list[Mask] = [np.asarray(mask.any(axis=tuple(k for k in axes if k != axis), keepdims=True)) for axis in axes]
     vectors = [side for side in sides if not side.all()]
     product = np.ones((1,) * mask.ndim, bool)
     for vector in vectors:

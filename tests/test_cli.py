@@ -147,7 +147,8 @@ def test_the_metadata_says_what_the_outputs_are(shipped):
 
 def test_only_what_was_asked_for_is_written(shipped):
     folder, _ = shipped
-    assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*")) == ["new", "new/small.onnx", "report.json"]
+    written = sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+    assert written == ["new", "new/small.masks.safetensors", "new/small.onnx", "report.json"]
 
 
 def test_quiet_prints_one_line_and_force_replaces(quick, say, tmp_path):

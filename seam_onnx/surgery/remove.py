@@ -136,8 +136,8 @@ def put_over(
     sizes = np.array([new.get(k, 0) for k in range(len(known))], np.int64)
     if (there := scaled_and_shifted(value)) is not None:  # by an earlier removal
         scale, shift = there
-        set_initializer(graph, scale.name, scale.numpy() * others)
-        set_initializer(graph, shift.name, shift.numpy() * others + sizes)
+        set_initializer(graph, str(scale.name), scale.numpy() * others)
+        set_initializer(graph, str(shift.name), shift.numpy() * others + sizes)
         return
     for op_type, numbers in {"Mul": others, "Add": sizes}.items() if new else ():
         name = f"{node.name}.{index}.{op_type.lower()}"

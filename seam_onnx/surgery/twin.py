@@ -71,11 +71,11 @@ class Walk:
         self.expect(self.partner.setdefault(value, other) is other, where, f"{value.name!r} is another value")
         dims = [m.shapes.dims.get(str(v.name)) for m, v in ((self.model, value), (self.twin, other))]
         self.expect(dims[0] == dims[1], where, f"{value.name!r} has shape {dims[0]} against {dims[1]}")
-        tensors = value.const_value, other.const_value
-        if tensors[0] is None or tensors[1] is None:
-            self.expect(tensors[0] is tensors[1], where, f"{value.name!r} is an initializer in one of them")
+        mine, its = value.const_value, other.const_value
+        if mine is None or its is None:
+            self.expect(mine is its, where, f"{value.name!r} is an initializer in one of them")
         else:
-            self.contents(str(value.name), *tensors, where)
+            self.contents(str(value.name), mine, its, where)
 
     def contents(self, name: str, tensor: ir.TensorProtocol, other: ir.TensorProtocol, where: str) -> None:
         """An initializer: note what differs, where that may."""
