@@ -65,6 +65,8 @@ def show(found: "Inspection", model: Path) -> None:
         out.print(f"  {name}: {text}")
     shown = [*found.labels[:10], *(["..."] if len(found.labels) > 10 else [])]
     out.print(f"  labels: {', '.join(shown) or 'no names in the metadata'}")
+    for key, text in found.provenance.items():
+        out.print(f"  {key}: {text}")
     out.print(f"  {found.params:,.0f} parameters, {found.macs:,.0f} MACs at batch 1, {found.nodes} nodes")
     for table in (layer_table(found), group_table(found)):
         print_table(table)

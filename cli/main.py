@@ -9,6 +9,7 @@ import typer
 
 from seam_onnx.errors import SeamError
 
+from .apply import apply
 from .bench import bench
 from .compact import compact
 from .console import errors
@@ -31,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(prune)
+app.command()(apply)
 app.command()(inspect)
 app.command()(compact)
 app.command()(validate)

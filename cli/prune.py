@@ -38,7 +38,9 @@ def prune(
     model: Annotated[Path, typer.Argument(help="ONNX classifier, opset 7 or newer.")],
     labels: Annotated[str, typer.Option(help="Wanted labels: names, indices, ranges or @file, e.g. cat,dog or 3-7.")],
     data: Annotated[Path, typer.Option(help="Labelled data: .npz, a folder of class folders, or a CSV of path,label.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the pruned model goes.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where the pruned model goes, and beside it its masks.")
+    ],
     val: Annotated[
         Path | None, typer.Option(help="Fresh labelled data to select on, in any of the same forms.")
     ] = None,
@@ -102,6 +104,7 @@ def prune(
     from seam_onnx.gates import check
     from seam_onnx.pipeline import Request, reengineer
     from seam_onnx.search import Recipe, SeamRecipe
+    from seam_onnx.solution import masks_beside
 
     from .tables import headline, proof_lines, report_table
 
@@ -123,8 +126,9 @@ def prune(
         batches=counts(batch, "--batch"), device=device, sizes=sizes(shape or ()),
         overwrite=force, snippet=export_snippet, command=shlex.join(["seam-onnx", *sys.argv[1:]]),
     )  # fmt: skip
-    report_path(json, "--json", overwrite=force, others=(model, data, output, val, names, preprocess))
-    written = (output, export_snippet, Path(json) if json and json != "-" else None)
+    masks = masks_beside(output)
+    report_path(json, "--json", overwrite=force, others=(model, data, output, masks, val, names, preprocess))
+    written = (output, masks, export_snippet, Path(json) if json and json != "-" else None)
     check_pages(html, card, overwrite=force, others=(model, data, val, names, preprocess, *written))
     with progress(quiet) as observer:
         report = reengineer(request, observer)

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,9 +35,12 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield folder / path.name
         sides = sorted(p for p in folder.iterdir() if p.name != path.name)
-        for side in [*sides, folder / path.name]:
-            sync(side)
-            side.replace(path.parent / side.name)
+        made = [*sides, folder / path.name]
+        for file in made:
+            sync(file)
+        with undivided():
+            for file in made:
+                file.replace(path.parent / file.name)
         sync(path.parent)
     except OSError as error:
         why = f"cannot be written ({error.strerror or error})"
@@ -45,6 +50,22 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         for parent in missing:  # made here: goes again where nothing was put there
             with suppress(OSError):
                 parent.rmdir()
+
+
+@contextmanager
+def undivided() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is through: all of its files are in place then, or none."""
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def check_writable(path: Path, *, overwrite: bool = False) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from seam_onnx.data import Dataset, Preprocess, PreprocessFlags, Splits, load_splits, resolve
+from seam_onnx.data import Dataset, Preprocess, PreprocessFlags, Splits, beside, load_splits, resolve
 from seam_onnx.errors import LabelError, UsageError
 from seam_onnx.labels import Wanted, read_names, wanted
 from seam_onnx.outputs import Classifier, open_classifier, over_wanted
@@ -100,7 +100,7 @@ def compare_models(request: ComparisonRequest, observer: Observer = silent) -> M
 def _data(request: ComparisonRequest, original: Classifier, observer: Observer) -> tuple[Preprocess, Splits]:
     """The preprocessing in force and the data by it."""
     shape = tuple(dim if isinstance(dim, int) else None for dim in original.session.input_shape)
-    file = request.preprocess or _beside(request.data, "preprocess.json")
+    file = request.preprocess or beside(request.data, "preprocess.json")
     preprocess = resolve(shape, file, request.flags)
     splits = load_splits(
         request.data, preprocess, seed=request.seed, names=_names(request, original), classes=original.classes,
@@ -137,12 +137,6 @@ def _wanted(request: ComparisonRequest, original: Classifier, pruned: Classifier
 
 def _names(request: ComparisonRequest, original: Classifier) -> tuple[str, ...] | None:
     return read_names(request.names) if request.names else original.names
-
-
-def _beside(data: Path, name: str) -> Path | None:
-    """A file of this name in the data's folder, if there is one."""
-    path = (data if data.is_dir() else data.parent) / name
-    return path if path.is_file() else None
 
 
 def _watched(observer: Observer, stage: str, data: Dataset) -> Callable[[int], None]:

@@ -14,6 +14,7 @@ from seam_onnx.channels import Channels, Cost, analyze
 from seam_onnx.labels import names_from_metadata
 from seam_onnx.model import Model
 from seam_onnx.ops import Labels
+from seam_onnx.provenance import provenance
 from seam_onnx.quantized import stored
 
 __all__ = ["GroupCost", "Inspection", "LayerCost", "cost_of", "inspect_model"]
@@ -71,6 +72,8 @@ class Inspection:
     layers: tuple[LayerCost, ...]
     groups: tuple[GroupCost, ...]
     blockers: tuple[Blocker, ...]
+    provenance: dict[str, str]
+    """Of a pruned model, what it says of where it came from."""
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""
@@ -88,6 +91,7 @@ def inspect_model(model: Model) -> Inspection:
         {str(v.name): described(v) for v in graph.inputs}, {str(v.name): described(v) for v in graph.outputs},
         names_from_metadata(model.proto.metadata_props) or (), graph.num_nodes(), whole.macs, whole.params,
         layers(model, channels, [group.name for group in groups]), groups, channels.blockers,
+        provenance(model),
     )  # fmt: skip
 
 

@@ -1,22 +1,14 @@
-"""Masks: which elements of which initializers stay, as they are stored beside a model."""
+"""Masks: which elements of which initializers stay."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from seam_onnx.atomic import writing
-from seam_onnx.errors import PathError, UsageError
+__all__ = ["Mask", "MaskSet", "factors"]
 
-__all__ = ["Mask", "MaskSet", "read_masks", "write_masks"]
-
-KEPT = "kept channels of node "
-"""What the names of `MaskSet.kept` begin with in a file."""
 Mask = NDArray[np.bool_]
 """True = keep; broadcasts to the shape of its initializer."""
 
@@ -43,30 +35,15 @@ class MaskSet:
         return digest.hexdigest()
 
 
-def write_masks(masks: MaskSet, path: Path, *, overwrite: bool = False) -> None:
-    """Write as safetensors (bool tensors), the model's sha256 in the metadata."""
-    tensors = {name: np.asarray(mask, order="C") for name, mask in masks.masks.items()}
-    tensors |= {KEPT + name: np.asarray(mask, order="C") for name, mask in masks.kept.items()}
-    content = save(tensors, metadata={"format": "seam-onnx masks 1", "model.sha256": masks.sha256})
-    with writing(path, overwrite=overwrite) as temporary:
-        temporary.write_bytes(content)
+def factors(mask: Mask) -> list[Mask]:
+    """Masks whose product is this one: one vector for each axis along which whole slices go, or else the mask itself.
 
-
-def read_masks(path: Path) -> MaskSet:
-    """Read what `write_masks` wrote. Raises PathError or UsageError."""
-    if not path.is_file():
-        raise PathError(path, "no such file", "give a masks.safetensors")
-    try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            masks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UsageError(path, f"is not a safetensors file ({error})", "give a masks.safetensors") from error
-    for name, mask in masks.items():
-        if mask.dtype != np.bool_:
-            raise UsageError(path, f"mask {name!r} is {mask.dtype}, not bool", "give masks that seam-onnx wrote")
-    if "model.sha256" not in metadata:
-        raise UsageError(path, "does not say which model it belongs to", "give masks that seam-onnx wrote")
-    kept = {name.removeprefix(KEPT): mask for name, mask in masks.items() if name.startswith(KEPT)}
-    masks = {name: mask for name, mask in masks.items() if not name.startswith(KEPT)}
-    return MaskSet(masks, metadata["model.sha256"], kept)
+    A mask of channels that go in and out of a layer, (O, I, 1, 1), is O + I bits that way, not O times I.
+    """
+    axes = range(mask.ndim)
+    sides: list[Mask] = [np.asarray(mask.any(axis=tuple(k for k in axes if k != axis), keepdims=True)) for axis in axes]
+    vectors = [side for side in sides if not side.all()]
+    product = np.ones((1,) * mask.ndim, bool)
+    for vector in vectors:
+        product = product & vector
+    return vectors if vectors and np.array_equal(np.broadcast_to(product, mask.shape), mask) else [mask]

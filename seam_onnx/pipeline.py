@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import onnx_ir as ir
 import torch
 
 from seam_onnx.atomic import check_writable, write_text, writing
 from seam_onnx.channels import analyze
-from seam_onnx.data import Preprocess, PreprocessFlags, load_splits, resolve
+from seam_onnx.data import Preprocess, PreprocessFlags, beside, load_splits, resolve
 from seam_onnx.errors import UsageError
 from seam_onnx.judge import Judge
 from seam_onnx.labels import names_from_metadata, read_names, wanted
-from seam_onnx.model import Model, check_finite, load, refuse_source, save
+from seam_onnx.masks import MaskSet
+from seam_onnx.model import Model, check_finite, load, refuse_source, save, sha256
 from seam_onnx.progress import Event, Observer, Point, silent
-from seam_onnx.provenance import stamped
+from seam_onnx.provenance import facts_of
+from seam_onnx.rebuild import assemble, stamp, with_values_of
 from seam_onnx.report import SCHEMA_VERSION, Problem, Report, Search, Size
 from seam_onnx.search import (
     Recipe,
@@ -32,6 +34,7 @@ from seam_onnx.search import (
     search_weights,
 )  # fmt: skip
 from seam_onnx.snippet import snippet
+from seam_onnx.solution import Solution, encoded, masks_beside
 from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels
 from seam_onnx.surgery.logits import add_seam_head, logits_of
 from seam_onnx.task import Task, make_task
@@ -52,7 +55,7 @@ class Request:
     data: Path
     """.npz, image folder or CSV."""
     output: Path
-    """Where the pruned model goes."""
+    """Where the pruned model goes; its masks go beside it."""
     val: Path | None = None
     """Fresh images to select on."""
     names: Path | None = None
@@ -98,6 +101,7 @@ class Outcome:
     """What either granularity ends in."""
 
     pruned: Model
+    masks: MaskSet
     recover: str
     recipe: Recipe | SeamRecipe
     kept: float
@@ -127,7 +131,8 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     with fastest_threads(teacher.module, probe):
         outcome = find(request, model, task, views, judge, observer)
     seconds = time.perf_counter() - started
-    pruned = stamped(outcome.pruned, model, task.wanted)
+    solution = solution_of(request, model, task, outcome)
+    pruned = assemble(model, solution)  # what `apply` makes, not what the search held
     target = request.target if request.granularity == "channel" else ""
     recipe = dataclasses.asdict(outcome.recipe)
     search = Search(
@@ -135,6 +140,8 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     )
     with writing(request.output, overwrite=request.overwrite) as path:  # in place only once it is proved
         proof = judge.prove(save(pruned, path), request.batches)
+        facts = facts_of(what_was_asked(search, request), proof, size_of(model, request.model), size_of(pruned, path))
+        put(path, pruned, model, dataclasses.replace(solution, facts=facts, accuracy=proof.val.pruned.value))
         if request.snippet is not None:
             write_text(request.snippet, snippet(path, preprocess, problem.labels))
         return Report(
@@ -144,9 +151,30 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
         )  # fmt: skip
 
 
+def solution_of(request: Request, model: Model, task: Task, outcome: Outcome) -> Solution:
+    """The outcome as it is stored: masks on the original, and what of the pruned model was trained."""
+    empty = Solution(
+        task.wanted, request.granularity, outcome.masks, width_step=request.width_step, sizes=request.sizes,
+        kept=outcome.kept,
+    )  # fmt: skip
+    return with_values_of(outcome.pruned, model, empty)
+
+
+def what_was_asked(search: Search, request: Request) -> dict[str, Any]:
+    """All of a run's settings that shape what it finds, but the labels and the data."""
+    keys = ("granularity", "target", "recover", "recipe")
+    return {key: getattr(search, key) for key in keys} | {"width_step": request.width_step}
+
+
+def put(path: Path, pruned: Model, model: Model, solution: Solution) -> None:
+    """Write the proved model again, with what was proved in its metadata, and its masks beside it."""
+    save(stamp(pruned, model, solution), path, overwrite=True)
+    masks_beside(path).write_bytes(encoded((dataclasses.replace(solution, output=sha256(path)),)))
+
+
 def check_request(request: Request) -> None:
     """Refuse before any work what can be seen without reading a file. Raises UsageError."""
-    for path in (request.output, request.snippet):
+    for path in (request.output, masks_beside(request.output), request.snippet):
         if path is not None:
             check_writable(path, overwrite=request.overwrite)
     parse_target(request.target)
@@ -163,7 +191,8 @@ def check_output(request: Request, model: Model) -> None:
     tensors = (v.const_value for v in model.initializers.values())
     sides = [Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)]
     given = (request.model, request.data, request.val, request.names, request.preprocess, *sides)
-    refuse_source(request.output, [path for path in given if path is not None and path.exists()])
+    for output in (request.output, masks_beside(request.output)):
+        refuse_source(output, [path for path in given if path is not None and path.exists()])
 
 
 def pose(request: Request, model: Model, observer: Observer) -> tuple[Problem, Preprocess, Task]:
@@ -192,12 +221,6 @@ def pose(request: Request, model: Model, observer: Observer) -> tuple[Problem, P
     return problem, preprocess, task
 
 
-def beside(data: Path, name: str) -> Path | None:
-    """A file of this name in the data's folder, if there is one."""
-    path = (data if data.is_dir() else data.parent) / name
-    return path if path.is_file() else None
-
-
 def choose_device(name: str) -> torch.device:
     """'auto' is CUDA where torch finds it. Raises UsageError for a device that is not there."""
     if name == "auto":
@@ -219,7 +242,7 @@ def find_channels(
         base, logits_of(base), views, target, request.recipe,
         recover=request.recover, step=request.width_step, check=judge.check_surgery, observer=observer,
     )  # fmt: skip
-    return Outcome(found.model, request.recover, request.recipe, found.curve[-1].kept, found.curve)
+    return Outcome(found.model, found.masks, request.recover, request.recipe, found.curve[-1].kept, found.curve)
 
 
 def find_weights(request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer) -> Outcome:
@@ -229,7 +252,7 @@ def find_weights(request: Request, model: Model, task: Task, views: Views, judge
     masked = apply_masks(found.model, found.masks)
     pruned = remove_channels(masked, plan_removal(masked, analyze(masked), request.width_step))
     judge.check_surgery(masked, pruned)
-    return Outcome(pruned, "head", request.seam, found.kept, found.curve)
+    return Outcome(pruned, found.masks, "head", request.seam, found.kept, found.curve)
 
 
 def size_of(model: Model, path: Path) -> Size:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from seam_onnx_cli.main import run
 
 from seam_onnx.labels import wanted
 from seam_onnx.model import load, save
 from seam_onnx.provenance import stamped
 from seam_onnx.surgery import cut_head
-from seam_onnx_cli.main import run
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits"
 NAMES = tuple("0123456789")

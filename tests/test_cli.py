@@ -16,6 +16,7 @@ import pytest
 from files import NET
 from graphs import DIGITS, gap, parse, proto_of, run
 from PIL import Image
+from seam_onnx_cli.main import run as command
 
 from seam_onnx.channels import analyze
 from seam_onnx.judge import Judge
@@ -23,7 +24,6 @@ from seam_onnx.model import load
 from seam_onnx.search import Recipe
 from seam_onnx.search.train import Trainer
 from seam_onnx.surgery import apply_masks, channel_masks
-from seam_onnx_cli.main import run as command
 
 DATA = DIGITS.parent / "data.npz"
 SEAM_ONNX = Path(sys.executable).with_name("seam-onnx")
@@ -148,7 +148,8 @@ def test_the_metadata_says_what_the_outputs_are(shipped):
 
 def test_only_what_was_asked_for_is_written(shipped):
     folder, _ = shipped
-    assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*")) == ["new", "new/small.onnx", "report.json"]
+    written = sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+    assert written == ["new", "new/small.masks.safetensors", "new/small.onnx", "report.json"]
 
 
 def test_quiet_prints_one_line_and_force_replaces(quick, say, tmp_path):

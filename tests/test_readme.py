@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 from graphs import run as outputs
+from seam_onnx_cli.main import run
 
 from seam_onnx.search import Recipe, SeamRecipe
-from seam_onnx_cli.main import run
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -93,7 +93,7 @@ def test_every_flag_is_one_of_the_command(path, call):
 )
 def test_every_flag_in_the_text_exists(name, call):
     helps = "".join(
-        call(["seam-onnx", c, "--help"]) for c in ("prune", "inspect", "compact", "validate", "bench")
+        call(["seam-onnx", c, "--help"]) for c in ("prune", "apply", "inspect", "compact", "validate", "bench")
     ) + call(["seam-onnx", "--help"])
     for flag in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text(encoding="utf-8"))):
         assert flag in helps or flag in ("--strict",), flag

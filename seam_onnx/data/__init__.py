@@ -4,7 +4,7 @@ from seam_onnx.data.dataset import Dataset, Splits
 from seam_onnx.data.preprocess import Preprocess
 from seam_onnx.data.raw import RawPart, RawSplits
 from seam_onnx.data.read import read
-from seam_onnx.data.resolve import PreprocessFlags, resolve
+from seam_onnx.data.resolve import PreprocessFlags, beside, resolve
 from seam_onnx.data.splits import load_splits
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "RawPart",
     "RawSplits",
     "Splits",
+    "beside",
     "load_splits",
     "read",
     "resolve",

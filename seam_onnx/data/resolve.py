@@ -9,7 +9,7 @@ from seam_onnx.data.config import read_fields
 from seam_onnx.data.preprocess import Preprocess, Shape, fits, shape_text
 from seam_onnx.errors import DataError
 
-__all__ = ["PreprocessFlags", "resolve"]
+__all__ = ["PreprocessFlags", "beside", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class PreprocessFlags:
     """`rgb`, `bgr` or `gray`."""
     augment: tuple[str, ...] | None = None
     """Of `crop` and `flip`; () for none."""
+
+
+def beside(data: Path, name: str) -> Path | None:
+    """A file of this name in the data's folder, if there is one."""
+    path = (data if data.is_dir() else data.parent) / name
+    return path if path.is_file() else None
 
 
 def resolve(input_shape: Shape, file: Path | None = None, flags: PreprocessFlags | None = None) -> Preprocess:

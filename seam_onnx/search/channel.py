@@ -14,15 +14,16 @@ import torch
 
 from seam_onnx.channels import Channels, analyze
 from seam_onnx.lowering import Lowered, lower, write_back
+from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.search.hints import Hints
-from seam_onnx.search.ladders import measure_ladders, silencing
+from seam_onnx.search.ladders import measure_ladders
 from seam_onnx.search.normalise import fold, normalise
+from seam_onnx.search.rounds import Rounds
 from seam_onnx.search.select import Target, select
 from seam_onnx.search.train import Clock, Recipe, Trainer
 from seam_onnx.search.views import Batch, Views, evaluate
-from seam_onnx.surgery import apply_masks, plan_removal, remove_channels
 
 __all__ = ["Check", "Found", "search_channels"]
 
@@ -42,6 +43,8 @@ class Found:
 
     model: Model
     """The small network, trained."""
+    masks: MaskSet
+    """All that was removed, as masks on the base without what was dead in it, see `Rounds`."""
     curve: tuple[Point, ...]
     """How it got there."""
 
@@ -53,7 +56,7 @@ class ChannelSearch:
         self, base: Model, logits: str, views: Views, target: Target, recipe: Recipe, recover: str, step: int,
         check: Check, observer: Observer = silent,
     ) -> None:  # fmt: skip
-        self.model, self.logits, self.views, self.target, self.recipe = base, logits, views, target, recipe
+        self.logits, self.views, self.target, self.recipe = logits, views, target, recipe
         self.recover, self.width_step, self.check, self.observer = recover, step, check, observer
         self.trains = recover == "finetune"
         self.steps = views.steps(recipe.batch)
@@ -62,7 +65,9 @@ class ChannelSearch:
         channels = analyze(base)
         self.whole = target.of(channels.cost(channels.everything()))
         self.batches = self.endless()
-        self.hints = Hints(base)
+        self.rounds = Rounds(base, step)
+        self.model = self.rounds.base
+        self.hints = Hints(self.model)
         self.curve: list[Point] = []
 
     def run(self) -> Found:
@@ -71,7 +76,7 @@ class ChannelSearch:
             self.shrink(self.whole * self.target.ratio ** ((index + 1) / self.recipe.rounds))
         if self.recover != "none":
             self.train_rest()
-        return Found(self.model, tuple(self.curve))
+        return Found(self.model, self.rounds.masks(), tuple(self.curve))
 
     def endless(self) -> Iterator[Batch]:
         """Batches of one view after the other."""
@@ -97,12 +102,10 @@ class ChannelSearch:
         alive = select(channels, ladders, self.target, goal)
         if alive.all():
             return
-        masked = apply_masks(self.model, silencing(self.model, channels, alive))
-        plan = plan_removal(masked, analyze(masked))
-        pruned = remove_channels(masked, plan)
-        self.check(masked, pruned)
-        self.model = pruned
-        self.hints.follow(plan, pruned)
+        removal = self.rounds.remove(self.model, channels, alive)
+        self.check(removal.masked, removal.pruned)
+        self.hints.follow(removal.plan, removal.pruned)
+        self.model = removal.pruned
 
     def train_rest(self) -> None:
         """Use the rest of the schedule on the small network; the best epoch on validation stays."""

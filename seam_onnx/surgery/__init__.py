@@ -1,12 +1,14 @@
 """Surgery on the graph: masks into initializers, plans of removal, and their execution. numpy only."""
 
 from seam_onnx.surgery.head import classes, cut_head
+from seam_onnx.surgery.masked import Removal, remove_masked, without_dead
 from seam_onnx.surgery.masking import apply_masks, channel_masks
 from seam_onnx.surgery.plan import PrunePlan, plan_channels, plan_removal
 from seam_onnx.surgery.remove import remove_channels
 
 __all__ = [
     "PrunePlan",
+    "Removal",
     "apply_masks",
     "channel_masks",
     "classes",
@@ -14,4 +16,6 @@ __all__ = [
     "plan_channels",
     "plan_removal",
     "remove_channels",
+    "remove_masked",
+    "without_dead",
 ]

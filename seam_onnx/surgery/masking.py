@@ -1,6 +1,7 @@
 """Masks into initializers: the masked model has the same graph and shapes, with zeros."""
 
 import numpy as np
+import onnx_ir as ir
 
 from seam_onnx.channels import Alive, Channels
 from seam_onnx.errors import UsageError
@@ -60,5 +61,15 @@ def apply_masks(model: Model, masks: MaskSet) -> Model:
     for name, mask in masks.kept.items():
         if name not in nodes:
             raise UsageError(f"mask {name!r}", "the model has no such node", "use the masks of this model")
+        check_kept(nodes[name], mask, model)
         combine_kept(proto.graph, nodes[name], mask, model)
     return model.edited(proto)
+
+
+def check_kept(node: ir.Node, mask: Mask, model: Model) -> None:
+    """Refuse a choice of channels that does not fit the node's first operand, or leaves none."""
+    dims = model.shapes.dims.get(str(node.inputs[0].name), ()) if node.inputs and node.inputs[0] is not None else ()
+    long = [k for k, n in enumerate(mask.shape) if n != 1]
+    if mask.ndim != len(dims) or len(long) != 1 or mask.size != dims[long[0]] or not mask.any():
+        why = f"shape {mask.shape} does not fit {dims}, or nothing is kept"
+        raise UsageError(f"mask {node.name!r}", why, "use the masks of this model")

@@ -72,18 +72,25 @@ class PrunePlan:
         }
 
 
-def plan_removal(model: Model, channels: Channels, step: int = 1) -> PrunePlan:
+def plan_removal(model: Model, channels: Channels, step: int = 1, pattern: Model | None = None) -> PrunePlan:
     """Everything that can go without changing an output: of a masked model, all that its masks silenced.
 
     With a `step` above 1 a group that does not go as a whole keeps a multiple of it (or all it has): runtimes are slower on
-    odd widths than on the next larger even ones. Cost: one pass over the weights.
+    odd widths than on the next larger even ones. With a `pattern`, the same graph with other weights, what goes is what
+    its zeros silence: the plan's shape then does not depend on weights that are zero by accident (see `pattern_of`). Cost:
+    one pass over the weights.
     """
-    constants = constants_of(model)
-    replaced = replaceable(model, constants)
-    live = live_nodes(model, replaced)
-    places = list(sites(model, channels, constants, live))
-    used = [*combined(channels, live), *summands(model, channels, constants, live)]
-    alive = at_least_one(model, channels, live, multiples(channels, needed(channels, places, used), step))
+    given = model if pattern is None else pattern
+    constants = constants_of(given)
+    replaced = replaceable(given, constants)
+    live = live_nodes(given, replaced)
+    places = list(sites(given, channels, constants, live))
+    used = [*combined(channels, live), *summands(given, channels, constants, live)]
+    alive = at_least_one(given, channels, live, multiples(channels, needed(channels, places, used), step))
+    if pattern is not None:
+        constants = constants_of(model)
+        replaced = {name: constants.values[name] for name in replaced}
+        places = list(sites(model, channels, constants, live))
     contents = {name: compacted(channels, alive, name, array, model) for name, array in replaced.items()}
     walk = walk_small(model, channels, alive, live, {})
     folded = {str(p.node.name): f for p in places if p.folds and (f := folded_into(channels, alive, p)).any()}

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seam_onnx.fold import free_name, new_initializer, store
+from seam_onnx.fold import free_name, new_initializer, set_initializer, store
 from seam_onnx.model import Model
 from seam_onnx.ops import Array
 from seam_onnx.ops.contraction import kind
@@ -29,7 +29,7 @@ def remove_channels(model: Model, plan: PrunePlan) -> Model:
     for (name, attribute), number in plan.attributes.items():
         nodes[name].attributes[attribute] = attribute_of(attribute, number)
     for (name, index), array in plan.contents.items():
-        nodes[name].replace_input_with(index, new_initializer(graph, f"{name}.{index}", array))
+        give(graph, nodes[name], index, f"{name}.{index}", array)
     reroute(graph, plan.reroutes)
     for name, addition in plan.folded.items():
         add_to_output(graph, nodes[name], addition)
@@ -115,9 +115,18 @@ def rewrite_operand(
         array = value.const_value.numpy().copy()
         changed = rewritten(node, array, entries)
         if not np.array_equal(changed, array):
-            node.replace_input_with(index, new_initializer(graph, name, changed))
+            give(graph, node, index, name, changed)
     else:
         put_over(graph, node, index, value, known[str(value.name)], entries)
+
+
+def give(graph: ir.Graph, node: ir.Node, index: int, name: str, array: Array) -> None:
+    """Write over an initializer that the node alone reads; another operand is replaced by an initializer of this name."""
+    value = node.inputs[index]
+    if value is not None and value.const_value is not None and len(value.uses()) == 1 and not value.is_graph_output():
+        set_initializer(graph, str(value.name), array)
+    else:
+        node.replace_input_with(index, new_initializer(graph, name, array))
 
 
 def rewritten(node: ir.Node, array: Array, entries: Mapping[int, int]) -> Array:
@@ -132,21 +141,49 @@ def rewritten(node: ir.Node, array: Array, entries: Mapping[int, int]) -> Array:
 def put_over(
     graph: ir.Graph, node: ir.Node, index: int, value: ir.Value, known: Array, entries: Mapping[int, int]
 ) -> None:
-    """Insert `computed * others + new` in front of the operand (Where only exists since opset 9).
+    """Insert `computed * others + new` in front of the operand (Where only exists since opset 9), or change what is there.
 
     Of a Reshape's entries those that say 0 or -1 stay, unless another one becomes the -1.
     """
     every = node.op_type != "Reshape" or -1 in entries.values()
     new = {k: size for k, size in entries.items() if every or known[k] > 0}
-    steps = {"Mul": [int(k not in new) for k in range(len(known))], "Add": [new.get(k, 0) for k in range(len(known))]}
-    for op_type, numbers in steps.items() if new else ():
+    others = np.array([int(k not in new) for k in range(len(known))], np.int64)
+    sizes = np.array([new.get(k, 0) for k in range(len(known))], np.int64)
+    if (there := scaled_and_shifted(value)) is not None:  # by an earlier removal
+        scale, shift = there
+        set_initializer(graph, str(scale.name), scale.numpy() * others)
+        set_initializer(graph, str(shift.name), shift.numpy() * others + sizes)
+        return
+    for op_type, numbers in {"Mul": others, "Add": sizes}.items() if new else ():
         name = f"{node.name}.{index}.{op_type.lower()}"
-        constant = new_initializer(graph, name, np.array(numbers, np.int64))
+        constant = new_initializer(graph, name, numbers)
         step = ir.node(op_type, [value, constant], name=free_name(graph, name))
         step.outputs[0].name = free_name(graph, f"{name}.sizes")
         graph.insert_before(node, step)
         value = step.outputs[0]
     node.replace_input_with(index, value)
+
+
+def scaled_and_shifted(value: ir.Value) -> tuple[ir.TensorProtocol, ir.TensorProtocol] | None:
+    """The constants of a value that is v * scale + shift and read, with them, by one node alone."""
+    found: list[ir.TensorProtocol] = []
+    for op_type in ("Add", "Mul"):
+        node = value.producer()
+        if node is None or node.op_type != op_type or len(value.uses()) != 1 or value.is_graph_output():
+            return None
+        first, second = node.inputs
+        tensor = None if second is None else second.const_value
+        if (
+            first is None
+            or second is None
+            or tensor is None
+            or len(second.uses()) != 1
+            or tensor.dtype != ir.DataType.INT64
+        ):
+            return None
+        found.insert(0, tensor)
+        value = first
+    return found[0], found[1]
 
 
 def add_to_output(graph: ir.Graph, node: ir.Node, addition: Array) -> None:
@@ -166,7 +203,7 @@ def add_to_output(graph: ir.Graph, node: ir.Node, addition: Array) -> None:
         node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
     node.resize_inputs(3)
     total = (before + addition / beta).astype(dtype.numpy())
-    node.replace_input_with(2, new_initializer(graph, f"{node.name}.bias", total))
+    give(graph, node, 2, f"{node.name}.bias", total)
 
 
 def follow_by_add(graph: ir.Graph, node: ir.Node, addition: Array) -> None:

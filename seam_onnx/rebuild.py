@@ -1,0 +1,99 @@
+"""From the original and a solution to the pruned model: what `prune` ends in and `apply` does again, bit for bit.
+
+    cut head -> remove what is dead -> masks -> removal -> trained values -> stamp          channel
+    add SeaM's head -> masks -> removal -> trained values -> stamp                          weight
+
+No data, no torch. The plan of the removal depends on the original and the masks alone, never on the trained values.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from seam_onnx.atomic import writing
+from seam_onnx.channels import analyze
+from seam_onnx.errors import ParityError, UsageError
+from seam_onnx.fold import store
+from seam_onnx.model import Model, load, refuse_source, save, sha256
+from seam_onnx.provenance import stamped
+from seam_onnx.solution import Solution, Values
+from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels, remove_masked, without_dead
+from seam_onnx.surgery.logits import add_seam_head
+from seam_onnx.surgery.twin import contents_of_twin
+
+__all__ = ["apply_solution", "assemble", "rebuild", "stamp", "with_values_of"]
+
+
+def apply_solution(path: Path, solution: Solution, output: Path, *, overwrite: bool = False) -> Model:
+    """Make the pruned model from the original's file and write it.
+
+    Raises:
+        UsageError: the solution is another model's. PathError: the output cannot be written, or is the original.
+        ParityError: the file is not the one that was proved.
+    """
+    model = load(path, solution.sizes)
+    refuse_source(output, [path])
+    pruned = rebuild(model, solution)
+    with writing(output, overwrite=overwrite) as temporary:
+        save(pruned, temporary)
+        if solution.output and sha256(temporary) != solution.output:
+            why = f"is not the file that was proved (sha256 {solution.output[:12]}...)"
+            made = solution.facts.get("version", "?")
+            raise ParityError(output, why, f"use seam-onnx {made} with the onnx and onnx-ir that it was made with")
+    return pruned
+
+
+def rebuild(model: Model, solution: Solution) -> Model:
+    """The pruned model, stamped. Raises UsageError where the solution does not belong to the model."""
+    return stamp(assemble(model, solution), model, solution)
+
+
+def stamp(pruned: Model, model: Model, solution: Solution) -> Model:
+    """The pruned model with what it says of itself; the graph stays as it is."""
+    return stamped(pruned, model, solution.wanted, {**solution.facts, "masks.sha256": solution.digest()})
+
+
+def assemble(model: Model, solution: Solution) -> Model:
+    """The pruned model without its metadata. Raises UsageError where the solution does not belong to the model."""
+    if solution.masks.sha256 != model.sha256:
+        why = f"belong to another model (sha256 {solution.masks.sha256[:12]}..., this one's is {model.sha256[:12]}...)"
+        raise UsageError("masks", why, "give the very file that was pruned")
+    if classes(model) != solution.wanted.classes:
+        why = f"are for {solution.wanted.classes} classes, not {classes(model)}"
+        raise UsageError("masks", why, "give the masks of this model")
+    return with_values(outline(model, solution), solution.values)
+
+
+def with_values_of(trained: Model, model: Model, solution: Solution) -> Solution:
+    """The solution with the values of a model that a search trained, which is the same graph.
+
+    Raises:
+        MismatchError: it is not, which is a bug.
+    """
+    return replace(solution, values=contents_of_twin(outline(model, solution), trained))
+
+
+def outline(model: Model, solution: Solution) -> Model:
+    """What the masks leave of the original, with the original's values."""
+    wanted, step = solution.wanted, solution.width_step
+    if solution.granularity == "channel":
+        base = without_dead(cut_head(model, wanted.indices, rest=wanted.rest), step)
+        return remove_masked(base, solution.masks).pruned
+    masked = apply_masks(add_seam_head(model, len(wanted.outputs)), solution.masks)
+    return remove_channels(masked, plan_removal(masked, analyze(masked), step))
+
+
+def with_values(pruned: Model, values: Values) -> Model:
+    """The model with these contents of initializers, in their stored types. Raises UsageError where one does not fit."""
+    proto = pruned.edit()
+    for name, array in values.items():
+        value = proto.graph.initializers.get(name)
+        tensor = None if value is None else value.const_value
+        if tensor is None:
+            raise UsageError(f"value {name!r}", "the pruned model has no such initializer", "use this model's masks")
+        if tuple(tensor.shape.numpy()) != array.shape:
+            why = f"shape {array.shape} does not fit {tuple(tensor.shape.numpy())}"
+            raise UsageError(f"value {name!r}", why, "use the masks of this model")
+        store(proto.graph, name, np.asarray(array, tensor.dtype.numpy()), tensor.dtype)
+    return pruned.edited(proto)

@@ -1,0 +1,96 @@
+"""Several removals as one: which channels of the original are left, and the masks on it that say so.
+
+A search removes in rounds, each on the network that the one before left. A channel is the same in all of them: the index at
+which an initializer carries it tells which index of the original's initializer it was. So what goes in a round goes in the
+original, and one removal there gives the graph that all rounds gave (`seam_onnx.rebuild` compares them).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from seam_onnx.channels import Alive, Channels, analyze
+from seam_onnx.masks import MaskSet
+from seam_onnx.model import Model
+from seam_onnx.ops import Labels
+from seam_onnx.search.ladders import silencing
+from seam_onnx.surgery import Removal, remove_masked, without_dead
+
+__all__ = ["Rounds"]
+
+TRIES = 10
+"""Times that a choice is corrected, at most; two is usual."""
+
+
+class Rounds:
+    """Removes, and remembers what of the original is left.
+
+    Args:
+        model: before the first removal.
+        step: widths stay multiples of this where what is dead in it goes.
+    """
+
+    def __init__(self, model: Model, step: int = 1) -> None:
+        self.base = without_dead(model, step)
+        self.channels = analyze(self.base)
+        self.labels = {(b.initializer, b.axis): self.channels.roots[b.labels] for b in self.channels.bindings}
+        self.kept = {place: np.arange(len(labels)) for place, labels in self.labels.items()}
+        self.alive = self.channels.everything()
+
+    def remove(self, model: Model, channels: Channels, alive: Alive) -> Removal:
+        """Remove from what the last removal left the channels that are not alive, by masks that silence exactly what goes.
+
+        Some must stay after all: the last operand of a node, or what is one channel with others in the original. Others
+        go as well, since nothing reads them any more. The choice is corrected until masks and removal agree: then no
+        channel stays as zeros, and none goes with weights of its own.
+        """
+        for _ in range(TRIES):
+            alive = self.undivided(channels, alive)
+            removal = remove_masked(model, silencing(model, channels, alive))
+            left = left_by(removal, channels, alive)
+            if np.array_equal(left, alive):
+                self.follow(channels, alive, removal)
+                return removal
+            alive = left
+        raise RuntimeError("masks and what they remove do not come to agree")
+
+    def masks(self) -> MaskSet:
+        """All removals so far, as masks on `base`."""
+        return silencing(self.base, self.channels, self.alive)
+
+    def origins(self, channels: Channels) -> Iterator[tuple[Labels, Labels]]:
+        """Labels (n,) of the present model, and the channels (n,) of the base that they were, axis by axis."""
+        for binding in channels.bindings:
+            place = (binding.initializer, binding.axis)
+            if place in self.kept:
+                yield binding.labels, self.labels[place][self.kept[place]]
+
+    def undivided(self, channels: Channels, alive: Alive) -> Alive:
+        """The choice with every channel of the base kept that would stay in part: less may be tied now than there."""
+        stays = np.zeros(len(self.alive), bool)
+        for labels, origin in self.origins(channels):
+            stays[origin[alive[labels]]] = True
+        alive = alive.copy()
+        for labels, origin in self.origins(channels):
+            alive[channels.roots[labels[stays[origin]]]] = True
+        return alive[channels.roots]
+
+    def follow(self, channels: Channels, alive: Alive, removal: Removal) -> None:
+        """Note which channels went, and where the others are now."""
+        for labels, origin in self.origins(channels):
+            self.alive &= self.channels.without(origin[~alive[labels]])
+        gathers, names = removal.plan.gathers, removal.pruned.initializers
+        self.kept = {p: k[gathers[p]] if p in gathers else k for p, k in self.kept.items() if p[0] in names}
+
+
+def left_by(removal: Removal, channels: Channels, alive: Alive) -> Alive:
+    """The channels that a removal leaves; of those that no initializer carries, the ones that were alive. (labels,)"""
+    left = alive.copy()
+    for binding in channels.bindings:
+        left[channels.roots[binding.labels]] = False
+    for binding in channels.bindings:
+        if binding.initializer in removal.pruned.initializers:
+            kept = removal.plan.gathers.get((binding.initializer, binding.axis), slice(None))
+            left[channels.roots[binding.labels[kept]]] = True
+    left[0] = True
+    return left[channels.roots]
