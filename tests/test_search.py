@@ -21,8 +21,13 @@ from seam_onnx.model import Model, load, serialized
 from seam_onnx.search import (
     Recipe,
     SeamRecipe,
+    CostAim,
+    DropAim,
+    Goal,
+    LatencyAim,
     Target,
     Views,
+    Visited,
     evaluate,
     mask_elements,
     parse_target,
@@ -78,11 +83,6 @@ def toy(*indices: int, rest: bool = False) -> Task:
 def views_of(model: Model, task: Task, seed: int = 0, augment: tuple[str, ...] = (), most: int = 2) -> Views:
     preprocess = Preprocess(size=(8, 8), augment=augment)
     return Views(task, preprocess, Teacher(model, task.wanted, CPU), CPU, seed, most)
-
-
-def trainer_of(module: Lowered, recipe: Recipe, clock: Clock) -> Trainer:
-    """A trainer without hints."""
-    return Trainer(module, recipe, clock, lambda _: ())
 
 
 def agree(*_: Model) -> None:
@@ -363,15 +363,19 @@ def test_select_prefers_what_costs_nothing():
     assert not alive[free[1].order].all()
 
 
-@pytest.mark.parametrize("text", ["", "macs", "macs=", "macs=0", "macs=-1", "macs=2", "macs=nan", "speed=0.3", "0.3"])
+@pytest.mark.parametrize(
+    "text", ["", "macs", "macs=", "macs=0", "macs=-1", "macs=2", "macs=nan", "speed=0.3", "0.3", "max-drop=-1", "latency=1.5"]
+)
 def test_targets_that_make_no_sense(text):
     with pytest.raises(UsageError, match=r"macs=0\.3"):
         parse_target(text)
 
 
 def test_targets():
-    assert parse_target("macs=0.3") == Target("macs", 0.3)
-    assert parse_target("params=1") == Target("params", 1.0)
+    assert parse_target("macs=0.3") == Goal("macs", 0.3)
+    assert parse_target("params=1") == Goal("params", 1.0)
+    assert parse_target("latency=0.4") == Goal("latency", 0.4)
+    assert parse_target("max-drop=0") == Goal("max-drop", 0.0)
 
 
 # ---- channels: training ---------------------------------------------------------------------------------------------
@@ -396,7 +400,7 @@ def test_folding_keeps_what_was_learnt():
     module = lower(base)
     normalise(module, next(views.batches(64)).x)
     module.train()
-    trainer = trainer_of(module, Recipe(), Clock(0.01, 20))
+    trainer = Trainer(module, Recipe(), Clock(0.01, 20))
     for _, batch in zip(range(2), views.batches(32), strict=False):
         trainer.step(batch)
     module.eval()
@@ -439,7 +443,7 @@ def test_training_lowers_the_loss():
     task = toy(0, 1, 2)
     views = views_of(model, task)
     module = lower(cut_head(model, task.wanted.indices, rest=False)).train()
-    trainer = trainer_of(module, Recipe(distill=0.0), Clock(0.05, 60))
+    trainer = Trainer(module, Recipe(distill=0.0), Clock(0.05, 60))
     before, losses = evaluate(module, views), []
     while trainer.clock.done < 60:
         for batch in views.batches(16):
@@ -454,7 +458,7 @@ def test_training_lowers_the_loss():
 SHORT = Recipe(least=24, epochs=1, rounds=2, views=1)
 
 
-@pytest.mark.parametrize("recover", ["none", "bn", "finetune"])
+@pytest.mark.parametrize("recover", ["none", "fast", "bn", "finetune"])
 def test_the_channel_search_meets_its_target(recover):
     model, task = build(DEEP), toy(0, 1, 2)
     base = cut_head(model, task.wanted.indices, rest=False)
@@ -466,14 +470,17 @@ def test_the_channel_search_meets_its_target(recover):
         checked.append(float(np.abs(a - b).max() / np.ptp(a)))
 
     found = search_channels(
-        base, logits_of(base), views_of(model, task), Target("macs", 0.4), SHORT, recover=recover, check=check
+        base, logits_of(base), views_of(model, task), CostAim("macs", 0.4, 2), SHORT, recover=recover, check=check
     )
-    cost = analyze(found.model).cost(analyze(found.model).everything()).macs
+    small = found.chosen.model
+    cost = analyze(small).cost(analyze(small).everything()).macs
     whole = analyze(base).cost(analyze(base).everything()).macs
     assert cost <= 0.4 * whole
     assert len(checked) == 2
     assert max(checked) < 1e-4
-    assert found.curve[-1].kept == pytest.approx(cost / whole)
+    assert found.met
+    assert found.chosen.kept == found.curve[-1].kept == pytest.approx(cost / whole)
+    assert [point.kept for point in found.visited] == sorted([p.kept for p in found.visited], reverse=True)
     kept = [point.kept for point in found.curve]
     assert kept == sorted(kept, reverse=True)
 
@@ -482,10 +489,10 @@ def test_recover_none_keeps_the_weights_that_stay():
     model, task = build(DEEP), toy(0, 1, 2)
     base = cut_head(model, task.wanted.indices, rest=False)
     found = search_channels(
-        base, logits_of(base), views_of(model, task), Target("macs", 0.5), SHORT, recover="none", check=agree
+        base, logits_of(base), views_of(model, task), CostAim("macs", 0.5, 2), SHORT, recover="none", check=agree
     )
     before = set(base.initializers["w1"].const_value.numpy().reshape(-1).tolist())
-    after = found.model.initializers["w1"].const_value.numpy().reshape(-1).tolist()
+    after = found.chosen.model.initializers["w1"].const_value.numpy().reshape(-1).tolist()
     assert set(after) <= before
     assert len(after) < len(before)
 
@@ -497,7 +504,7 @@ def test_the_same_seed_gives_the_same_model_and_another_one_another():
     def bytes_of(seed: int) -> bytes:
         recipe = Recipe(least=24, epochs=1, rounds=2, seed=seed)
         views = views_of(model, task, seed, ("crop", "flip"))
-        return serialized(search_channels(base, logits_of(base), views, Target("macs", 0.5), recipe, check=agree).model)
+        return serialized(search_channels(base, logits_of(base), views, CostAim("macs", 0.5, 2), recipe, check=agree).chosen.model)
 
     assert bytes_of(0) == bytes_of(0)
     assert bytes_of(0) != bytes_of(1)

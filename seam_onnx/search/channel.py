@@ -1,10 +1,12 @@
-"""The search at channel granularity: score, remove a little, train on, until the target is met; then recover.
+"""The search at channel granularity: cut, refit, train a little, until the aim is reached; then recover.
 
-    for each round:   train and score -> select -> mask -> remove         (the network shrinks, so rounds get cheaper)
-    then:             recover on what is left, keep the epoch that is best on validation
+    head refitted to the teacher
+    while the aim names a smaller size:  measure ladders -> select -> remove -> refit -> train       (a point each)
+    then:                                recover the point that the aim chooses
 
 Removal is real at every round, not a mask: that a masked model and its pruned form agree is checked by the caller's
-`check` each time, and the small network is also faster to train.
+`check` each time, and the small network is also faster to train. The learning rate falls to nothing within each round, so
+that every point is worth keeping: another target later chooses among them, without a search.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,39 +14,58 @@ from dataclasses import dataclass
 
 import torch
 
-from seam_onnx.channels import Channels, analyze
+from seam_onnx.channels import analyze
 from seam_onnx.lowering import Lowered, lower, write_back
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.progress import Event, Observer, Point, silent
-from seam_onnx.search.hints import Hints
+from seam_onnx.search.aims import Aim
 from seam_onnx.search.ladders import measure_ladders
 from seam_onnx.search.normalise import fold, normalise
+from seam_onnx.search.refit import refit
 from seam_onnx.search.rounds import Rounds
 from seam_onnx.search.select import Target, select
 from seam_onnx.search.train import Clock, Recipe, Trainer
 from seam_onnx.search.views import Batch, Views, evaluate
 
-__all__ = ["Check", "Found", "search_channels"]
+__all__ = ["ChannelSearch", "Check", "Found", "Visited", "search_channels"]
 
 Check = Callable[[Model, Model], None]
 """Called with each masked model and its pruned form; raises where they differ."""
 PROBE = 128
-"""Samples on which channels are scored."""
+"""Samples on which widths are measured, and on which a round's normalisation starts."""
+FIT = 512
+"""Samples to which layers are refitted."""
 READINGS = 30
 """Times that validation is read while recovering, at most: an epoch of a small data set is a few steps."""
-CALIBRATION = 256
-"""Samples on which a round's normalisation starts."""
+
+
+@dataclass(frozen=True)
+class Visited:
+    """A network on the way."""
+
+    model: Model
+    """Trained as far as its round went, or recovered."""
+    masks: MaskSet
+    """All that was removed, as masks on the base without what was dead in it, see `Rounds`."""
+    kept: float
+    """Its cost, of the original's."""
+    accuracy: float
+    """On validation."""
+    latency: float | None = None
+    """Of the original's, where it was measured."""
 
 
 @dataclass(frozen=True)
 class Found:
     """What a search gives."""
 
-    model: Model
-    """The small network, trained."""
-    masks: MaskSet
-    """All that was removed, as masks on the base without what was dead in it, see `Rounds`."""
+    chosen: Visited
+    """The small network, recovered."""
+    met: bool
+    """Is it what was asked for?"""
+    visited: tuple[Visited, ...]
+    """The networks on the way, largest first, as their rounds left them."""
     curve: tuple[Point, ...]
     """How it got there."""
 
@@ -53,106 +74,131 @@ class ChannelSearch:
     """State of one search; `run` is the whole story."""
 
     def __init__(
-        self, base: Model, logits: str, views: Views, target: Target, recipe: Recipe, recover: str, step: int,
+        self, base: Model, logits: str, views: Views, aim: Aim, recipe: Recipe, recover: str, step: int,
         check: Check, observer: Observer = silent,
     ) -> None:  # fmt: skip
-        self.logits, self.views, self.target, self.recipe = logits, views, target, recipe
+        self.logits, self.views, self.aim, self.recipe = logits, views, aim, recipe
         self.recover, self.width_step, self.check, self.observer = recover, step, check, observer
-        self.trains = recover == "finetune"
         self.steps = views.steps(recipe.batch)
-        self.clock = Clock(recipe.rate, max(recipe.least, round(recipe.epochs * self.steps)))
-        self.period = max(self.steps, self.clock.total // READINGS)
+        self.total = max(recipe.least, round(recipe.epochs * self.steps))
+        self.done = 0
         channels = analyze(base)
-        self.whole = target.of(channels.cost(channels.everything()))
+        self.target = Target("params" if aim.metric == "params" else "macs", 1.0)
+        self.whole = self.target.of(channels.cost(channels.everything()))
         self.batches = self.endless()
         self.rounds = Rounds(base, step)
         self.model = self.rounds.base
-        self.hints = Hints(self.model)
+        self.original = lower(self.model, logits).to(views.device)
         self.curve: list[Point] = []
 
     def run(self) -> Found:
         """Shrink in rounds, then recover."""
-        for index in range(self.recipe.rounds):
-            self.shrink(self.whole * self.target.ratio ** ((index + 1) / self.recipe.rounds))
-        if self.recover != "none":
-            self.train_rest()
-        return Found(self.model, self.rounds.masks(), tuple(self.curve))
+        visited: list[Visited] = []
+        self.refit()
+        while (goal := self.aim.next(visited)) is not None:
+            before = self.kept()
+            self.cut(goal * self.whole)
+            if self.kept() == before:
+                break
+            if self.recover == "finetune":
+                self.train("search", round(self.total * self.recipe.cut / self.recipe.rounds))
+            visited.append(self.aim.measured(self.here(self.rounds.masks())))
+        recovered: list[Visited] = []
+        for candidate in self.aim.candidates(visited) or [self.here(self.rounds.masks())]:
+            recovered.append(self.recovered(candidate))
+            if self.aim.holds(recovered[-1]):
+                return Found(recovered[-1], True, tuple(visited), tuple(self.curve))
+        best = max(recovered, key=lambda point: point.accuracy)
+        return Found(best, False, tuple(visited), tuple(self.curve))
+
+    def recovered(self, point: Visited) -> Visited:
+        """The point after the rest of the training, as far as asked."""
+        self.model = point.model
+        if self.recover in ("finetune", "bn"):
+            self.train("recover", self.total - round(self.total * self.recipe.cut), choose=True)
+        else:
+            self.note("recover", None, self.accuracy())
+        return self.aim.measured(self.here(point.masks))
 
     def endless(self) -> Iterator[Batch]:
         """Batches of one view after the other."""
         while True:
             yield from self.views.batches(self.recipe.batch)
 
-    def shrink(self, goal: float) -> None:
-        """One round: train and score for its share of the epochs, then cut down to `goal`."""
-        module, channels, kept = self.trainable(), analyze(self.model), self.kept()
-        trainer = Trainer(module, self.recipe, self.clock, self.hints.teacher(self.views.device))
-        for _ in range(max(1, round(self.clock.total * self.recipe.cut / self.recipe.rounds)) if self.trains else 0):
-            trainer.step(next(self.batches))
-            self.tell("search", trainer, kept)
-        self.keep(module)
-        self.cut(channels, goal)
-        self.note("search", trainer, evaluate(lower(self.model, self.logits).to(self.views.device), self.views))
+    def samples(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """At least `count` samples (N, ...) and the teacher's logits (N, outputs)."""
+        batches = [next(self.batches) for _ in range(-(-count // self.recipe.batch))]
+        return torch.cat([b.x for b in batches]), torch.cat([b.teacher for b in batches])
 
-    def cut(self, channels: Channels, goal: float) -> None:
-        """Remove what matters least, for real."""
+    def cut(self, goal: float) -> None:
+        """Remove what matters least, for real, down to a cost of `goal`; refit what stays."""
+        channels = analyze(self.model)
         module = lower(self.model, self.logits).to(self.views.device)
-        x = torch.cat([next(self.batches).x for _ in range(-(-PROBE // self.recipe.batch))])[:PROBE]
-        ladders = measure_ladders(self.model, channels, module, x, self.width_step, self.recipe.seed)
+        ladders = measure_ladders(
+            self.model, channels, module, self.samples(PROBE)[0], self.width_step, self.recipe.seed
+        )
         alive = select(channels, ladders, self.target, goal)
         if alive.all():
             return
         removal = self.rounds.remove(self.model, channels, alive)
         self.check(removal.masked, removal.pruned)
-        self.hints.follow(removal.plan, removal.pruned)
         self.model = removal.pruned
+        self.refit()
 
-    def train_rest(self) -> None:
-        """Use the rest of the schedule on the small network; the best epoch on validation stays."""
-        module = self.trainable()
-        trained = None if self.recover == "finetune" else affine_only(module)
-        teacher, kept = self.hints.teacher(self.views.device), self.kept()
-        trainer = Trainer(module, self.recipe, self.clock, teacher, trained)
-        best, state = -1.0, snapshot(module)
-        while self.clock.done < self.clock.total:
+    def refit(self) -> None:
+        """Fit what is left to the original, and its head to the teacher, where weights may change."""
+        if self.recover not in ("fast", "finetune"):
+            return
+        module = lower(self.model, self.logits).to(self.views.device)
+        x, teacher = self.samples(FIT)
+        refit(module, self.original, x, self.rounds.kept, {self.logits: teacher})
+        self.model = write_back(self.model, module)
+
+    def train(self, stage: str, steps: int, *, choose: bool = False) -> None:
+        """One cycle of the learning rate; with `choose` the best reading on validation stays."""
+        module, kept = self.trainable(), self.kept()
+        clock = Clock(self.recipe.rate, max(1, steps))
+        trained = affine_only(module) if self.recover == "bn" else None
+        trainer = Trainer(module, self.recipe, clock, trained, self.views.engine)
+        period, best, state = max(self.steps, clock.total // READINGS), -1.0, None
+        while clock.done < clock.total:
             trainer.step(next(self.batches))
-            self.tell("recover", trainer, kept)
-            if self.clock.done % self.period == 0 or self.clock.done >= self.clock.total:
-                module.eval()
-                accuracy = evaluate(module, self.views)
-                self.note("recover", trainer, accuracy)
-                if accuracy >= best:
+            self.done += 1
+            figures = {"loss": trainer.loss, "accuracy": trainer.accuracy, "kept": kept}
+            self.observer(Event(stage, self.done, max(self.total, self.done), figures))
+            if clock.done >= clock.total or (choose and clock.done % period == 0):
+                accuracy = evaluate(module.eval(), self.views)
+                self.note(stage, trainer, accuracy)
+                if choose and accuracy >= best:
                     best, state = accuracy, snapshot(module)
                 module.train()
-        module.load_state_dict(state)
-        self.keep(module)
+        if state is not None:
+            module.load_state_dict(state)
+        fold(module)
+        self.model = write_back(self.model, module)
 
     def trainable(self) -> Lowered:
-        """The present network in torch, on the device, normalised and in training mode (evaluation without recovery)."""
-        module = lower(self.model, self.logits, *self.hints.watched()).to(self.views.device)
-        if self.recover == "none":
-            return module
-        normalise(module, next(self.views.batches(CALIBRATION)).x)
+        """The present network in torch, on the device, normalised and in training mode."""
+        module = lower(self.model, self.logits).to(self.views.device)
+        normalise(module, self.samples(PROBE)[0])
+        self.views.engine.placed(module)
         return module.train()
 
-    def keep(self, module: Lowered) -> None:
-        """Take over what a module has learnt."""
-        if self.recover != "none":
-            fold(module)
-            self.model = write_back(self.model, module)
+    def here(self, masks: MaskSet) -> Visited:
+        """The present network, which these masks leave."""
+        return Visited(self.model, masks, self.kept(), self.accuracy())
 
-    def tell(self, stage: str, trainer: Trainer, kept: float) -> None:
-        """Report one step."""
-        figures = {"loss": trainer.loss, "accuracy": trainer.accuracy, "kept": kept}
-        self.observer(Event(stage, self.clock.done, self.clock.total, figures))
+    def accuracy(self) -> float:
+        """Of the present network on validation."""
+        return evaluate(lower(self.model, self.logits).to(self.views.device), self.views)
 
-    def note(self, stage: str, trainer: Trainer, accuracy: float) -> None:
+    def note(self, stage: str, trainer: Trainer | None, accuracy: float) -> None:
         """Add a point to the curve."""
-        epoch = self.clock.done / self.steps
-        self.curve.append(Point(epoch, stage, trainer.loss, trainer.accuracy, accuracy, self.kept()))
+        loss, train = (trainer.loss, trainer.accuracy) if trainer is not None else (float("nan"), float("nan"))
+        self.curve.append(Point(self.done / self.steps, stage, loss, train, accuracy, self.kept()))
 
     def kept(self) -> float:
-        """The target's figure, of the original's."""
+        """Cost of the present network, of the original's."""
         channels = analyze(self.model)
         return self.target.of(channels.cost(channels.everything())) / self.whole
 
@@ -168,7 +214,7 @@ def affine_only(module: Lowered) -> list[torch.nn.Parameter]:
 
 
 def search_channels(
-    base: Model, logits: str, views: Views, target: Target, recipe: Recipe, *, recover: str = "finetune", step: int = 8,
+    base: Model, logits: str, views: Views, aim: Aim, recipe: Recipe, *, recover: str = "finetune", step: int = 8,
     check: Check, observer: Observer = silent,
 ) -> Found:  # fmt: skip
     """Find and train the smaller network.
@@ -176,13 +222,13 @@ def search_channels(
     Args:
         base: the original restricted to the wanted outputs.
         logits: name of the value with its scores before any softmax.
-        views: training data, teacher, validation.
-        target: what to reach.
+        views: training data, teacher, validation, and how to compute.
+        aim: what to reach.
         recipe: epochs, rates, seeds.
-        recover: 'finetune' trains all weights while and after removing; 'bn' re-estimates normalisation and trains
-            scales and shifts after it; 'none' changes no weight that stays.
+        recover: 'finetune' refits, and trains all weights while and after removing; 'fast' refits only; 'bn' re-estimates
+            normalisation and trains scales and shifts after it; 'none' changes no weight that stays.
         step: widths stay multiples of this.
         check: called with each masked model and its pruned form.
         observer: told of every step.
     """
-    return ChannelSearch(base, logits, views, target, recipe, recover, step, check, observer).run()
+    return ChannelSearch(base, logits, views, aim, recipe, recover, step, check, observer).run()

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seam_onnx.channels import Alive, Channels, Cost
-from seam_onnx.errors import UsageError
 
-__all__ = ["Ladder", "Target", "parse_target", "rungs", "select"]
+__all__ = ["Ladder", "Target", "rungs", "select"]
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,6 @@ class Target:
         return cost.macs if self.metric == "macs" else cost.params
 
 
-def parse_target(text: str) -> Target:
-    """Read `macs=0.3` or `params=0.25`. Raises UsageError."""
-    metric, _, number = text.partition("=")
-    try:
-        ratio = float(number)
-    except ValueError:
-        ratio = 0.0
-    if metric not in ("macs", "params") or not 0 < ratio <= 1:
-        raise UsageError(f"target {text!r}", "is not a ratio of macs or params", "write macs=0.3 or params=0.25")
-    return Target(metric, ratio)
-
-
 @dataclass(frozen=True)
 class Ladder:
     """The ways to narrow one group, from a little to most."""
@@ -55,9 +42,16 @@ class Ladder:
     """Mean squared change of the logits when as many go, measured."""
 
 
+RUNGS = 4
+"""Narrowings of one group that are measured in a round, at most; the next round starts from a narrower one."""
+
+
 def rungs(width: int, step: int, droppable: bool) -> list[int]:
-    """How many of a group's channels may go so that a multiple of `step`, or none, is left."""
-    return [width - k for k in reversed(range(step, width, step))] + ([width] if droppable else [])
+    """How many of a group's channels may go so that a multiple of `step`, or none, is left: `RUNGS`, evenly spread."""
+    every = [width - k for k in reversed(range(step, width, step))] + ([width] if droppable else [])
+    if len(every) <= RUNGS:
+        return every
+    return [every[round(k * (len(every) - 1) / (RUNGS - 1))] for k in range(RUNGS)]
 
 
 def select(channels: Channels, ladders: Sequence[Ladder], target: Target, goal: float) -> Alive:

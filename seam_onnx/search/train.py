@@ -1,22 +1,26 @@
 """Training a lowered model on a task: one optimiser, one schedule, whatever the purpose.
 
 Loss: cross-entropy with the labels plus distillation from the original restricted to the wanted labels
-(Hinton et al. 2015, arXiv 1503.02531: T^2 KL(softmax(t / T) || softmax(s / T))), plus hints: what arrives at every layer
-should stay what it was in the original, on the channels that are left (Romero et al., "FitNets", arXiv 1412.6550, without
-their regressor, since pruning knows which channel is which).
+(Hinton et al. 2015, arXiv 1503.02531: T^2 KL(softmax(t / T) || softmax(s / T))). Images that show no wanted label, and
+mixtures of two images, have no label but a teacher (Beyer et al., "Knowledge distillation: a good teacher is patient and
+consistent", CVPR 2022, arXiv 2106.05237).
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from seam_onnx.lowering import Lowered
+from seam_onnx.search.engine import PLAIN, Engine
 from seam_onnx.search.views import Batch
 
 __all__ = ["Clock", "Recipe", "Trainer", "objective"]
+
+BETAS = (0.9, 0.99)
+"""Of AdamW; the second is short, since rounds are."""
 
 
 @dataclass(frozen=True)
@@ -29,44 +33,36 @@ class Recipe:
     """Steps at least, however few samples there are."""
     batch: int = 64
     """Samples a step."""
-    rate: float = 0.01
-    """Peak learning rate of SGD with Nesterov momentum 0.9."""
-    decay: float = 5e-4
-    """Weight decay."""
+    rate: float = 0.003
+    """Peak learning rate of AdamW."""
+    decay: float = 0.05
+    """Decoupled weight decay, of weights with more than one axis."""
     distill: float = 0.7
     """Weight of distillation against the labels, 0 to 1."""
     temperature: float = 3.0
     """Of distillation."""
-    hints: float = 1.0
-    """Weight of the difference between kept channels and the same channels of the original."""
+    mix: float = 0.5
+    """Share of training images that are mixtures of two; the teacher alone says what they show."""
+    others: float = 1.0
+    """Images of unwanted labels in the training data, for each wanted one: without a label, for distillation alone."""
     cut: float = 0.4
     """Share of the epochs over which channels are removed; the rest is recovery."""
     rounds: int = 6
     """Removals, each of the same share of what is left."""
-    views: int = 6
+    views: int = 12
     """Augmented copies of the training data that are used in turn."""
     seed: int = 0
     """Of everything random."""
 
 
 def objective(scores: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
-    """Loss of logits (B, outputs), a scalar."""
+    """Loss of logits (B, outputs), a scalar. Samples without a label (-1) count in distillation alone."""
     heat = recipe.temperature
-    labels = nn.functional.cross_entropy(scores, batch.y)
+    labels = nn.functional.cross_entropy(scores, batch.y, ignore_index=-1, reduction="sum") / len(batch.y)
     soft = nn.functional.log_softmax(scores / heat, 1)
     teacher = nn.functional.softmax(batch.teacher / heat, 1)
     distilled = nn.functional.kl_div(soft, teacher, reduction="batchmean") * heat * heat
     return (1 - recipe.distill) * labels + recipe.distill * distilled
-
-
-def hint_loss(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Mean over places of the squared difference, relative to the mean square of what is wanted, a scalar."""
-    parts = [(a - b).square().mean() / (b.square().mean() + 1e-6) for a, b in zip(found, wanted, strict=True)]
-    return torch.stack(parts).mean()
-
-
-Teach = Callable[[Tensor], Sequence[Tensor]]
-"""From a batch x (B, ...) to what the original has at each watched place, its kept channels only."""
 
 
 class Trainer:
@@ -77,7 +73,7 @@ class Trainer:
         recipe: how.
         trained: parameters to change, by default all.
         clock: the schedule, which may span several trainers.
-        teacher: what the original computes where the module's further outputs are, see `Hints.teacher`.
+        engine: how to compute.
     """
 
     def __init__(
@@ -85,23 +81,21 @@ class Trainer:
         module: Lowered,
         recipe: Recipe,
         clock: "Clock",
-        teacher: Teach,
         trained: Iterable[nn.Parameter] | None = None,
+        engine: Engine = PLAIN,
     ) -> None:
-        self.module, self.recipe, self.clock, self.teacher = module, recipe, clock, teacher
+        self.module, self.recipe, self.clock, self.engine = module, recipe, clock, engine
         self.parameters = [p for p in (module.parameters() if trained is None else trained) if p.requires_grad]
-        self.optimizer = torch.optim.SGD(
-            self.parameters, lr=recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay
-        )
+        matrices = [p for p in self.parameters if p.ndim > 1]
+        vectors = [p for p in self.parameters if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": recipe.decay}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=BETAS)
         self.loss, self.accuracy = math.nan, math.nan
 
     def step(self, batch: Batch) -> None:
         """One update at the clock's rate, gradients clipped to norm 5."""
-        made = self.module(batch.x)
-        scores, hints = (made[0].flatten(1), made[1:]) if isinstance(made, tuple) else (made.flatten(1), ())
+        scores = self.engine.run(self.module, batch.x)[0].flatten(1)
         loss = objective(scores, batch, self.recipe)
-        if hints and self.recipe.hints:
-            loss = loss + self.recipe.hints * hint_loss(hints, self.teacher(batch.x))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:
@@ -109,14 +103,15 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.parameters, 5.0)
         self.optimizer.step()
         self.clock.tick()
-        self.record(float(loss.detach()), float((scores.detach().argmax(1) == batch.y).float().mean()))
+        known = batch.y >= 0
+        right = (scores.detach().argmax(1) == batch.y)[known].float().mean() if known.any() else torch.tensor(math.nan)
+        self.record(float(loss.detach()), float(right))
 
     def record(self, loss: float, accuracy: float) -> None:
-        """Exponential averages over about twenty steps."""
-        if math.isnan(self.loss):
-            self.loss, self.accuracy = loss, accuracy
-        self.loss += 0.05 * (loss - self.loss)
-        self.accuracy += 0.05 * (accuracy - self.accuracy)
+        """Exponential averages over about twenty steps; a batch without labels has no accuracy."""
+        self.loss = loss if math.isnan(self.loss) else self.loss + 0.05 * (loss - self.loss)
+        if not math.isnan(accuracy):
+            self.accuracy = accuracy if math.isnan(self.accuracy) else self.accuracy + 0.05 * (accuracy - self.accuracy)
 
 
 @dataclass

@@ -6,12 +6,15 @@ used in turn, so that the teacher runs once a view and not once an epoch.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from seam_onnx.data import Preprocess
+from seam_onnx.search.engine import PLAIN, Engine
 from seam_onnx.task import Task, draw
 
 __all__ = ["Batch", "Views", "evaluate", "normalised"]
@@ -27,7 +30,7 @@ class Batch:
     x: Tensor
     """float32 (B, ...), normalised."""
     y: Tensor
-    """int64 (B,), labels of the task."""
+    """int64 (B,), labels of the task, -1 where the image shows none of them."""
     teacher: Tensor
     """float32 (B, outputs): logits of the original restricted to the wanted outputs."""
 
@@ -42,6 +45,9 @@ class Views:
         device: where everything is kept.
         seed: of draws and augmentation.
         most: views to make; fewer where memory is short.
+        others: images of no wanted label in a view, for each that has one, as far as there are any.
+        mix: share of images that are mixtures of two, where images are augmented at all.
+        engine: how the teacher computes.
     """
 
     def __init__(
@@ -52,11 +58,17 @@ class Views:
         device: torch.device,
         seed: int,
         most: int,
+        others: float = 0.0,
+        mix: float = 0.0,
+        engine: Engine = PLAIN,
     ) -> None:
-        self.task, self.preprocess, self.teacher, self.device = task, preprocess, teacher, device
+        self.task, self.preprocess, self.teacher, self.device, self.engine = task, preprocess, teacher, device, engine
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        self.count = len(draw(task.train.y, task.wanted, np.random.default_rng(0)))
+        labelled = len(draw(task.train.y, task.wanted, np.random.default_rng(0)))
+        self.mix = mix if preprocess.augment else 0.0
+        self.others = min(len(task.unlabelled), round(others * labelled))
+        self.count = labelled + self.others
         size = self.count * task.train.x[0].nbytes
         self.most = max(1, min(most, MEMORY // max(1, size))) if preprocess.augment else 1
         self.made: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -79,12 +91,27 @@ class Views:
     def view(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """View number `index`, made when first asked for."""
         while len(self.made) <= index:
-            chosen = draw(self.task.train.y, self.task.wanted, self.rng)
-            x = augmented(torch.from_numpy(self.task.train.x[chosen]), self.preprocess, self.generator).to(self.device)
-            y = torch.from_numpy(self.task.train.y[chosen]).to(self.device)
-            answers = [self.teacher(normalised(part, self.preprocess)) for part in torch.split(x, 256)]
+            images, labels = self.drawn()
+            x = augmented(torch.from_numpy(images), self.preprocess, self.generator)
+            x, y = mixed(x, torch.from_numpy(labels), self.mix, self.generator)
+            x, y = x.to(self.device), y.to(self.device)
+            answers = [self.taught(normalised(part, self.preprocess)) for part in torch.split(x, 256)]
             self.made.append((x, y, torch.cat(answers)))
         return self.made[index]
+
+    def drawn(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Images (N, ...) of a view, and their labels."""
+        train = self.task.train
+        chosen = draw(train.y, self.task.wanted, self.rng)
+        more = self.rng.permutation(len(self.task.unlabelled))[: self.others]
+        labels = np.concatenate([train.y[chosen], np.full(len(more), -1)])
+        return (np.concatenate([train.x[chosen], self.task.unlabelled[more]]) if len(more) else train.x[chosen]), labels
+
+    @torch.no_grad()
+    def taught(self, x: Tensor) -> Tensor:
+        """The teacher's logits of normalised images."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.engine.low):
+            return self.teacher(self.engine.arranged(x)).float()
 
 
 @torch.no_grad()
@@ -93,8 +120,7 @@ def evaluate(module: torch.nn.Module, views: Views) -> float:
     data, right = views.task.val, 0
     for start in range(0, len(data), 256):
         x = normalised(torch.from_numpy(data.x[start : start + 256]).to(views.device), views.preprocess)
-        made = module(x)
-        scores = made[0] if isinstance(made, tuple) else made
+        scores = views.engine.run(module, x)[0]
         right += int((scores.flatten(1).argmax(1).cpu().numpy() == data.y[start : start + 256]).sum())
     return right / len(data)
 
@@ -118,6 +144,21 @@ def augmented(x: Tensor, preprocess: Preprocess, generator: torch.Generator) -> 
         flip = torch.rand(len(x), generator=generator) < 0.5
         x = torch.where(flip.reshape(-1, 1, 1, 1), x.flip(columns), x)
     return x
+
+
+def mixed(x: Tensor, y: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A copy in which a share of samples x (N, ...) has up to a half of another mixed in, and no label (-1) any more.
+
+    Zhang et al., "mixup", arXiv 1710.09412, with the teacher's answer to the mixture in place of mixed labels.
+    """
+    if not share:
+        return x, y
+    one = (len(x), *[1] * (x.ndim - 1))
+    chosen = torch.rand(len(x), generator=generator) < share
+    part = torch.rand(one, generator=generator) * 0.5
+    blend = x.float() * (1 - part) + x[torch.randperm(len(x), generator=generator)].float() * part
+    blend = blend if x.is_floating_point() else blend.round()
+    return torch.where(chosen.reshape(one), blend.to(x.dtype), x), torch.where(chosen, -1, y)
 
 
 def shifted(x: Tensor, axis: int, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,157 @@
+"""What a search is after, and how it gets there: which size to try next, and which of the sizes tried is the answer.
+
+An aim sees what was visited so far, largest first, and names the next size as a share of the original's cost (or None: it
+has seen enough). Then it lists candidates to recover, best first, and says whether a recovered one will do.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from seam_onnx.errors import UsageError
+
+if TYPE_CHECKING:
+    from seam_onnx.model import Model
+    from seam_onnx.search.channel import Visited
+
+__all__ = ["Aim", "CostAim", "DropAim", "Goal", "LatencyAim", "parse_target"]
+
+METRICS = {"macs": "MACs", "params": "parameters", "latency": "the original's latency", "max-drop": "points"}
+SMALLEST = 0.01
+"""Share of the original's cost below which no aim goes on."""
+SHRINK = 0.7
+"""Share that one round of an open-ended search leaves."""
+SLACK = 0.01
+"""Accuracy that recovery is expected to give back, at least, beyond what a round's training reaches."""
+RETRIES = 3
+"""Candidates that are recovered, at most."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What was asked for."""
+
+    metric: str
+    """'macs', 'params', 'latency' (ratios of the original's) or 'max-drop' (percentage points of accuracy)."""
+    value: float
+    """In (0, 1], of a drop in [0, 100)."""
+
+
+def parse_target(text: str) -> Goal:
+    """Read `macs=0.3`, `params=0.25`, `latency=0.4` or `max-drop=0.5`. Raises UsageError."""
+    metric, _, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if metric not in METRICS or not (0 <= value < 100 if metric == "max-drop" else 0 < value <= 1):
+        do = "write macs=0.3, params=0.25, latency=0.4 (ratios of the original's) or max-drop=0.5 (points)"
+        raise UsageError(f"target {text!r}", "is not known", do)
+    return Goal(metric, value)
+
+
+class Aim(Protocol):
+    """See the module's docstring."""
+
+    metric: str
+    """Of its goal."""
+
+    def next(self, visited: Sequence["Visited"]) -> float | None:
+        """The next size."""
+
+    def measured(self, point: "Visited") -> "Visited":
+        """The point, with what the aim has to know of it."""
+
+    def candidates(self, visited: Sequence["Visited"]) -> Sequence["Visited"]:
+        """What to recover, best first."""
+
+    def holds(self, point: "Visited") -> bool:
+        """Will the recovered point do?"""
+
+
+@dataclass(frozen=True)
+class CostAim:
+    """A share of MACs or parameters, in so many rounds of the same factor."""
+
+    metric: str
+    ratio: float
+    rounds: int
+
+    def next(self, visited: Sequence["Visited"]) -> float | None:
+        """Equal factors down to the ratio."""
+        if len(visited) >= self.rounds or (visited and visited[-1].kept <= self.ratio):
+            return None
+        return float(self.ratio ** ((len(visited) + 1) / self.rounds))
+
+    def measured(self, point: "Visited") -> "Visited":
+        """Nothing more to know."""
+        return point
+
+    def candidates(self, visited: Sequence["Visited"]) -> Sequence["Visited"]:
+        """The last."""
+        return visited[-1:]
+
+    def holds(self, point: "Visited") -> bool:
+        """Recovery changes no cost."""
+        return True
+
+
+@dataclass(frozen=True)
+class LatencyAim:
+    """A share of the original's latency, as `measure` finds it for a model."""
+
+    ratio: float
+    measure: Callable[["Model"], float]
+    metric: str = "latency"
+
+    def next(self, visited: Sequence["Visited"]) -> float | None:
+        """As much smaller as the latency still has to fall, between a fifth and a half at a time."""
+        if not visited:
+            return max(0.5, min(0.8, self.ratio))
+        last = visited[-1]
+        if last.latency is None or last.latency <= self.ratio or last.kept <= SMALLEST:
+            return None
+        return float(last.kept * max(0.5, min(0.8, self.ratio / last.latency)))
+
+    def measured(self, point: "Visited") -> "Visited":
+        """With its latency."""
+        return dataclasses.replace(point, latency=self.measure(point.model))
+
+    def candidates(self, visited: Sequence["Visited"]) -> Sequence["Visited"]:
+        """The largest that is fast enough, else the fastest; then, should its second timing fail, the others by speed."""
+        ranked = sorted(visited, key=lambda p: p.latency or 1.0)
+        fast = [p for p in visited if p.latency is not None and p.latency <= self.ratio]
+        return [*fast[:1], *[p for p in ranked if p not in fast[:1]]][:RETRIES]
+
+    def holds(self, point: "Visited") -> bool:
+        """Is it fast enough?"""
+        return point.latency is not None and point.latency <= self.ratio
+
+
+@dataclass(frozen=True)
+class DropAim:
+    """The smallest network that loses at most so much accuracy on validation."""
+
+    floor: float
+    """Accuracy on validation that has to be held, in 0 to 1."""
+    metric: str = "max-drop"
+
+    def next(self, visited: Sequence["Visited"]) -> float | None:
+        """On, as long as what a round's short training reaches is near the floor."""
+        if not visited:
+            return SHRINK
+        last = visited[-1]
+        return None if last.accuracy < self.floor - SLACK or last.kept <= SMALLEST else float(last.kept * SHRINK)
+
+    def measured(self, point: "Visited") -> "Visited":
+        """Nothing more to know."""
+        return point
+
+    def candidates(self, visited: Sequence["Visited"]) -> Sequence["Visited"]:
+        """The smallest first, as recovery may lift it; then the larger ones."""
+        return list(reversed(visited))[:RETRIES]
+
+    def holds(self, point: "Visited") -> bool:
+        """Does it lose little enough?"""
+        return point.accuracy >= self.floor
