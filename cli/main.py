@@ -13,6 +13,7 @@ from .bench import bench
 from .compact import compact
 from .console import errors
 from .inspect import inspect
+from .options import Grouped
 from .prune import prune
 from .validate import validate
 
@@ -27,11 +28,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(prune)
-app.command()(inspect)
-app.command()(compact)
-app.command()(validate)
-app.command()(bench)
+app.command(cls=Grouped)(prune)
+app.command(cls=Grouped)(inspect)
+app.command(cls=Grouped)(compact)
+app.command(cls=Grouped)(validate)
+app.command(cls=Grouped)(bench)
 
 
 def print_version(wanted: bool) -> None:

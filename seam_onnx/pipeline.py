@@ -2,25 +2,25 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import onnx_ir as ir
 import torch
 
-from seam_onnx.atomic import check_writable, write_text, writing
+from seam_onnx.atomic import check_writable, refuse_source, write_text, writing
 from seam_onnx.channels import analyze
-from seam_onnx.data import Preprocess, PreprocessFlags, load_splits, resolve
+from seam_onnx.data import Preprocess, RawSplits, load_splits, resolve
 from seam_onnx.errors import UsageError
 from seam_onnx.judge import Judge
 from seam_onnx.labels import names_from_metadata, read_names, wanted
-from seam_onnx.model import Model, check_finite, load, refuse_source, save
+from seam_onnx.model import Model, check_finite, load, save
 from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.provenance import stamped
 from seam_onnx.report import SCHEMA_VERSION, Problem, Report, Search, Size
+from seam_onnx.request import Granularity, Recover, Request
 from seam_onnx.search import (
     Recipe,
     SeamRecipe,
@@ -31,6 +31,7 @@ from seam_onnx.search import (
     search_channels,
     search_weights,
 )  # fmt: skip
+from seam_onnx.settings import dump
 from seam_onnx.snippet import snippet
 from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels
 from seam_onnx.surgery.logits import add_seam_head, logits_of
@@ -39,58 +40,6 @@ from seam_onnx.teacher import Teacher
 from seam_onnx.validate import Provider, environment
 
 __all__ = ["Request", "reengineer"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """Everything that a run depends on."""
-
-    model: Path
-    """ONNX classifier."""
-    labels: str
-    """Wanted labels: names, indices, ranges, `@file`, comma-separated."""
-    data: Path
-    """.npz, image folder or CSV."""
-    output: Path
-    """Where the pruned model goes."""
-    val: Path | None = None
-    """Fresh images to select on."""
-    names: Path | None = None
-    """Labels file, where the model's metadata has no names."""
-    other: bool = False
-    """A rest output beside several labels."""
-    preprocess: Path | None = None
-    """preprocess.json or preprocessor_config.json."""
-    flags: PreprocessFlags = field(default_factory=PreprocessFlags)
-    """Preprocessing given directly."""
-    granularity: str = "channel"
-    """'channel' or 'weight'."""
-    target: str = "macs=0.3"
-    """What the channel search has to reach."""
-    recover: str = "finetune"
-    """'none', 'bn' or 'finetune'."""
-    width_step: int = 8
-    """Widths stay multiples of this."""
-    recipe: Recipe = field(default_factory=Recipe)
-    """Of the channel search."""
-    seam: SeamRecipe = field(default_factory=SeamRecipe)
-    """Of the weight search."""
-    provider: str = "cpu"
-    """Execution provider that judges accuracy and latency."""
-    threads: int = 1
-    """onnxruntime's, while timing."""
-    batches: tuple[int, ...] = (1,)
-    """Batch sizes to time."""
-    device: str = "auto"
-    """Where torch runs."""
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    """Symbolic dimensions of the input other than the batch."""
-    overwrite: bool = False
-    """Replace existing outputs."""
-    snippet: Path | None = None
-    """Where a script that serves the model goes, in the model's folder."""
-    command: str = ""
-    """As it was typed, for the report."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +90,7 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
             SCHEMA_VERSION, version("seam-onnx"), request.command, problem, search,
             size_of(model, request.model), size_of(pruned, path), proof,
             widths(model, pruned), tuple(str(b) for b in analyze(model).blockers), environment(), str(request.output),
+            dump(request),
         )  # fmt: skip
 
 
@@ -151,8 +101,8 @@ def check_request(request: Request) -> None:
             check_writable(path, overwrite=request.overwrite)
     parse_target(request.target)
     for name, given, known in (
-        ("granularity", request.granularity, ("channel", "weight")),
-        ("recover", request.recover, ("none", "bn", "finetune")),
+        ("granularity", request.granularity, get_args(Granularity)),
+        ("recover", request.recover, get_args(Recover)),
     ):
         if given not in known:
             raise UsageError(f"{name} {given!r}", "is unknown", f"choose from {', '.join(known)}")
@@ -163,7 +113,7 @@ def check_output(request: Request, model: Model) -> None:
     tensors = (v.const_value for v in model.initializers.values())
     sides = [Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)]
     given = (request.model, request.data, request.val, request.names, request.preprocess, *sides)
-    refuse_source(request.output, [path for path in given if path is not None and path.exists()])
+    refuse_source(request.output, [path for path in given if isinstance(path, Path) and path.exists()])
 
 
 def pose(request: Request, model: Model, observer: Observer) -> tuple[Problem, Preprocess, Task]:
@@ -192,8 +142,10 @@ def pose(request: Request, model: Model, observer: Observer) -> tuple[Problem, P
     return problem, preprocess, task
 
 
-def beside(data: Path, name: str) -> Path | None:
+def beside(data: Path | RawSplits, name: str) -> Path | None:
     """A file of this name in the data's folder, if there is one."""
+    if isinstance(data, RawSplits):
+        return None
     path = (data if data.is_dir() else data.parent) / name
     return path if path.is_file() else None
 

@@ -11,6 +11,8 @@ from html import escape
 from pathlib import PurePath
 from typing import Any, Final
 
+import yaml
+
 from seam_onnx.report.facts import Tile, checks, notes, rows, sentence, tiles
 from seam_onnx.report.plots import figures
 from seam_onnx.report.schema import Report
@@ -135,10 +137,13 @@ def _how(report: Report) -> str:
         "search": f"{search.granularity}, {search.target or 'SeaM'}, recover {search.recover}",
         "time": f"{search.seconds:.0f} s on {search.device}",
         "seeds": f"search {search.recipe.get('seed', 'none')}, latency {report.proof.latency.seed}",
-        "recipe": ", ".join(f"{name} {_plain(value)}" for name, value in search.recipe.items()),
+        "sha256 of the recipe": report.recipe_hash,
+        "hyperparameters": ", ".join(f"{name} {_plain(value)}" for name, value in search.recipe.items()),
         "output": report.output,
     }
-    return _section("How to make it again", f"<pre>{escape(report.command)}</pre>\n{_table(facts)}")
+    recipe = yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True)
+    folded = f"<details><summary>The whole recipe</summary>\n<pre>{escape(recipe)}</pre>\n</details>"
+    return _section("How to make it again", f"<pre>{escape(report.command)}</pre>\n{_table(facts)}\n{folded}")
 
 
 def _plain(value: Any) -> str:
