@@ -12,6 +12,7 @@ from seam_onnx.errors import SeamError
 from .bench import bench
 from .compact import compact
 from .console import errors
+from .init import init
 from .inspect import inspect
 from .options import Grouped
 from .prune import prune
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(cls=Grouped)(prune)
+app.command(cls=Grouped)(init)
 app.command(cls=Grouped)(inspect)
 app.command(cls=Grouped)(compact)
 app.command(cls=Grouped)(validate)

@@ -10,7 +10,6 @@ read by `Settings.build`, as a recipe's are.
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
@@ -20,7 +19,7 @@ from typer.core import TyperCommand
 from seam_onnx.errors import UsageError
 from seam_onnx.request import Delivery, Request
 from seam_onnx.settings import Key, Setting, Settings, keys_of
-from seam_onnx.values import core, plain
+from seam_onnx.values import core
 
 __all__ = ["COMMON", "PREPROCESSING", "PRUNE", "Grouped", "check_json", "report_path", "sizes", "with_options"]
 
@@ -89,9 +88,10 @@ def _parameter(key: Key, words: str | None) -> inspect.Parameter:
     """The parameter that typer makes an option of."""
     hint = key.places[0].hint
     kind: Any = bool if hint is bool else list[str] | None if key.name in _REPEATED else str | None
+    text = f"{words or key.text} [{key.defaults}]" if key.defaults else words or key.text
     option = typer.Option(
-        *(("-o",) if key.name == "output" else ()), _flag(key.name), help=(words or key.text) + _default(key),
-        metavar=None if hint is bool else _metavar(hint), rich_help_panel=key.section.capitalize(), show_default=False,
+        *(("-o",) if key.name == "output" else ()), _flag(key.name), help=text, metavar=_metavar(hint),
+        rich_help_panel=key.section.capitalize(), show_default=False,
     )  # fmt: skip
     default = False if hint is bool else None
     return inspect.Parameter(
@@ -103,19 +103,14 @@ def _flag(name: str) -> str:
     return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
-def _metavar(hint: Any) -> str:
-    """What stands for a value in the help: `<path>`, `<channel|weight>`."""
+def _metavar(hint: Any) -> str | None:
+    """What stands for a value in the help: `<path>`, `<channel|weight>`; nothing for a switch."""
     hint = core(hint)
+    if hint is bool:
+        return None
     if get_origin(hint) is Literal:
         return f"<{'|'.join(get_args(hint))}>"
     return {int: "<int>", float: "<float>", Path: "<path>"}.get(hint, "<text>")
-
-
-def _default(key: Key) -> str:
-    """Of every place, as they differ; nothing where there is none or the help says it."""
-    shown = [plain(place.default) for place in key.places if place.default not in (MISSING, None, False, ())]
-    texts = dict.fromkeys(",".join(map(str, d)) if isinstance(d, list) else str(d) for d in shown if d != {})
-    return f" [{'; weight: '.join(texts)}]" if texts else ""
 
 
 def sizes(entries: Sequence[str]) -> dict[str, int]:

@@ -52,7 +52,9 @@ def prune(
     if model is not None:
         settings["model"] = Setting(model, "model")
     if "model" not in settings:
-        raise UsageError("model", "is missing", "name an ONNX file, or write model: in a recipe; see seam-onnx prune --help")
+        raise UsageError(
+            "model", "is missing", "name an ONNX file, or write model: in a recipe; see seam-onnx prune --help"
+        )
     request = settings.build(Request, command=shlex.join(["seam-onnx", *sys.argv[1:]]))
     from seam_onnx.delivery import check_delivery, deliver, json_text, with_gates
     from seam_onnx.pipeline import check_request, reengineer

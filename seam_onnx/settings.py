@@ -20,7 +20,7 @@ import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 from seam_onnx.errors import UsageError
 from seam_onnx.values import kind, plain, read
@@ -28,6 +28,8 @@ from seam_onnx.values import kind, plain, read
 __all__ = ["Key", "Place", "Setting", "Settings", "docstrings", "dump", "keys_of", "nearest", "recipe_hash"]
 
 T = TypeVar("T")
+_NOTHING: Final[tuple[Any, ...]] = (None, False, "", [], {})
+"""Defaults that go without saying."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,16 @@ class Key:
     def section(self) -> str:
         """The part of the recipe that it stands in, empty for the top."""
         return self.key.rpartition(".")[0]
+
+    @property
+    def defaults(self) -> str:
+        """The default in words, that of each place where they differ; empty where there is nothing to say."""
+        given = [plain(place.default) for place in self.places if place.default is not MISSING]
+        texts = {
+            _shown(value): place for value, place in zip(given, self.places, strict=False) if value not in _NOTHING
+        }
+        last = next(reversed(texts.values()), None)
+        return (f"; {last.when[1]}: " if last and last.when else ", ").join(texts)
 
     def waits(self) -> bool:
         """Whether the value of another key has to be known first."""

@@ -412,7 +412,7 @@ BAD_OPTIONS = {
     ("--mean", "nan"): "list of numbers",
     ("--mean", ".1,.2"): "2 numbers for 1 channel",
     ("--std", "0"): "not 0",
-    ("--scale", "inf"): "finite",
+    ("--scale", "inf"): "is not a number",
     ("--size", "big"): "is not a size",
     ("--size", "0"): "is not a size",
     ("--size", "9"): "the model takes",
