@@ -21,7 +21,7 @@ from seam_onnx.request import Delivery, Request
 from seam_onnx.settings import Key, Setting, Settings, keys_of
 from seam_onnx.values import core
 
-__all__ = ["COMMON", "PREPROCESSING", "PRUNE", "Grouped", "check_json", "report_path", "sizes", "with_options"]
+__all__ = ["COMMON", "PREPROCESSING", "PRUNE", "Grouped", "check_json", "flag", "report_path", "sizes", "with_options"]
 
 PREPROCESSING: Final = ("preprocess", "size", "mean", "std", "scale", "layout", "channels")
 COMMON: Final = ("require", "json", "overwrite", "quiet")
@@ -67,7 +67,7 @@ def with_options(*names: str, **helps: str) -> Callable[[Command], Command]:
     def wrap(command: Command) -> Command:
         def called(**values: Any) -> None:
             found = {name: values.pop(name) for name in (*names, *helps)}
-            given = {n: Setting(v, _flag(n)) for n, v in found.items() if v not in (None, False, [])}
+            given = {n: Setting(v, flag(n)) for n, v in found.items() if v not in (None, False, [])}
             command(**values, given=Settings(given))
 
         own = inspect.signature(command).parameters
@@ -90,7 +90,7 @@ def _parameter(key: Key, words: str | None) -> inspect.Parameter:
     kind: Any = bool if hint is bool else list[str] | None if key.name in _REPEATED else str | None
     text = f"{words or key.text} [{key.defaults}]" if key.defaults else words or key.text
     option = typer.Option(
-        *(("-o",) if key.name == "output" else ()), _flag(key.name), help=text, metavar=_metavar(hint),
+        *(("-o",) if key.name == "output" else ()), flag(key.name), help=text, metavar=_metavar(hint),
         rich_help_panel=key.section.capitalize(), show_default=False,
     )  # fmt: skip
     default = False if hint is bool else None
@@ -99,7 +99,8 @@ def _parameter(key: Key, words: str | None) -> inspect.Parameter:
     )
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """The option of a key."""
     return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 

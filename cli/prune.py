@@ -57,11 +57,10 @@ def prune(
         )
     request = settings.build(Request, command=shlex.join(["seam-onnx", *sys.argv[1:]]))
     from seam_onnx.delivery import check_delivery, deliver, json_text, with_gates
-    from seam_onnx.pipeline import check_request, reengineer
+    from seam_onnx.pipeline import reengineer
 
     from .tables import headline, proof_lines, report_table
 
-    check_request(request)
     gates = check_delivery(request)
     quiet, piped = request.delivery.quiet, request.delivery.piped
     with progress(quiet) as observer:

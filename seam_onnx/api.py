@@ -60,7 +60,6 @@ def reengineer(
         GateError: a gate of `require` does not hold; everything has been written, and `error.report` has it.
     """
     from seam_onnx.delivery import check_delivery, deliver
-    from seam_onnx.pipeline import check_request
     from seam_onnx.pipeline import reengineer as run
     from seam_onnx.recipe import load_recipe, recipe_settings
     from seam_onnx.request import Request
@@ -77,7 +76,6 @@ def reengineer(
     request = layers.build(Request, command="seam_onnx.reengineer()")
     if request.delivery.piped:
         raise UsageError("json '-'", "is for the command", "give a file, or take Report.to_json()")
-    check_request(request)
     gates = check_delivery(request)
     report = run(request, observer)
     failed = [result for result in deliver(report, request, gates) if not result.holds]

@@ -67,12 +67,12 @@ class Key:
     @property
     def defaults(self) -> str:
         """The default in words, that of each place where they differ; empty where there is nothing to say."""
-        given = [plain(place.default) for place in self.places if place.default is not MISSING]
-        texts = {
-            _shown(value): place for value, place in zip(given, self.places, strict=False) if value not in _NOTHING
-        }
-        last = next(reversed(texts.values()), None)
-        return (f"; {last.when[1]}: " if last and last.when else ", ").join(texts)
+        found: dict[str, str] = {}
+        for place in self.places:
+            if place.default is not MISSING and plain(place.default) not in _NOTHING:
+                case = f"{place.when[1]}: " if place.when and found else ""
+                found.setdefault(_shown(place.default), case)
+        return "; ".join(case + text for text, case in found.items())
 
     def waits(self) -> bool:
         """Whether the value of another key has to be known first."""
@@ -119,25 +119,19 @@ class Settings(dict[str, Setting]):
         chosen: dict[str, Any] = {}
         values: dict[tuple[str, ...], Any] = {(name,): value for name, value in fixed.items()}
         for key in sorted((k for k in keys.values() if k.name not in fixed), key=Key.waits):
-            name = key.name
             force = key.place(chosen)
-            if name not in given:
-                if force.default is MISSING:
-                    raise _missing(key)
-                chosen[name] = force.default
-                continue
-            chosen[name] = _read(force, given[name])
-            values |= {place.path: chosen[name] for place in key.places if _fits(place.hint, chosen[name])}
+            if key.name in given:
+                value = _read(force, given[key.name])
+                values |= {place.path: value for place in key.places if _fits(place.hint, value)}
+            elif (value := force.default) is MISSING:
+                raise _missing(key)
+            chosen[key.name] = value
         return _made(outer, values)
 
 
+@functools.cache
 def keys_of(outer: type) -> Mapping[str, Key]:
     """The keys of a dataclass by name, each section where its last field is. Reads the source once, a few milliseconds."""
-    return _keys_of(outer)
-
-
-@functools.cache
-def _keys_of(outer: type) -> Mapping[str, Key]:
     found: dict[str, Key] = {}
     for name, key, text, place in _walk(outer, "", (), None):
         places = (*found[name].places, place) if name in found else (place,)

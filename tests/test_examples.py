@@ -38,7 +38,11 @@ def ran(checkout: Path, name: str) -> subprocess.CompletedProcess[str]:
     script = checkout / "docs" / "examples" / f"{name}.py"
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return subprocess.run(
-        [sys.executable, str(script)], cwd=checkout, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+        [sys.executable, str(script)],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
     )
 
 

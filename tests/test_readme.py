@@ -22,7 +22,7 @@ def commands(text: str) -> list[str]:
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ seam-onnx ")]
 
 
-QUICK = "--epochs 3 --set search.least=12 --set search.rounds=2 --set search.views=1".split()
+QUICK = ["--epochs", "3", "--set", "search.least=12", "--set", "search.rounds=2", "--set", "search.views=1"]
 """Behind the options of a prune these go before them; the tests are not about accuracy."""
 
 

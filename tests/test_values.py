@@ -158,9 +158,7 @@ def test_a_shared_key_goes_everywhere_and_the_place_in_force_decides():
         built(pace="slow", steps=0)
 
 
-@given(
-    st.sampled_from(["fast", "slow"]), st.integers(1, 9), st.integers(0, 9), st.lists(st.text()), st.floats(0.1, 9)
-)
+@given(st.sampled_from(["fast", "slow"]), st.integers(1, 9), st.integers(0, 9), st.lists(st.text()), st.floats(0.1, 9))
 def test_what_is_dumped_makes_the_same(pace, steps, seed, via, patience):
     trip = built(pace=pace, steps=steps, seed=seed, via=via, patience=patience)
     flat = {
@@ -193,4 +191,8 @@ def test_none_is_the_default_and_fixed_fields_are_no_keys():
 
 
 def test_bounds_are_words():
-    assert [str(Above(0.5)), kind(Share), kind(Count)] == [" above 0.5", "a number from 0 to 1", "a whole number of at least 0"]
+    assert [str(Above(0.5)), kind(Share), kind(Count)] == [
+        " above 0.5",
+        "a number from 0 to 1",
+        "a whole number of at least 0",
+    ]

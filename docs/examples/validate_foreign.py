@@ -17,5 +17,9 @@ timed = seam_onnx.bench_models(DIGITS / "model.onnx", FOREIGN, rounds=20, min_se
 
 (claim,) = timed.latency.comparisons
 print(f"accuracy {found.pruned.accuracy.value:.1%}, restricted original {found.original.accuracy.value:.1%}")
-print(f"both answer alike on {found.agreement.value:.1%} of {found.samples} images; McNemar p = {found.difference.p:.3f}")
-print(f"file {found.file_bytes['pruned'] / found.file_bytes['original']:.0%}, latency: {claim.verdict} ({claim.ratio:.0%})")
+print(
+    f"both answer alike on {found.agreement.value:.1%} of {found.samples} images; McNemar p = {found.difference.p:.3f}"
+)
+print(
+    f"file {found.file_bytes['pruned'] / found.file_bytes['original']:.0%}, latency: {claim.verdict} ({claim.ratio:.0%})"
+)
