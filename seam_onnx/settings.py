@@ -18,7 +18,7 @@ import hashlib
 import inspect
 import json
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass
 from typing import Any, Final, TypeVar, get_type_hints
 
@@ -129,15 +129,17 @@ class Settings(dict[str, Setting]):
         return _made(outer, values)
 
 
-@functools.cache
-def keys_of(outer: type) -> Mapping[str, Key]:
-    """The keys of a dataclass by name, each section where its last field is. Reads the source once, a few milliseconds."""
+def _keys_of(outer: type) -> Mapping[str, Key]:
     found: dict[str, Key] = {}
     for name, key, text, place in _walk(outer, "", (), None):
         places = (*found[name].places, place) if name in found else (place,)
         found[name] = dataclasses.replace(found.get(name) or Key(name, key, text, ()), places=places)
     last = {key.section: index for index, key in enumerate(found.values())}
     return dict(sorted(found.items(), key=lambda item: last[item[1].section]))
+
+
+keys_of: Callable[[type], Mapping[str, Key]] = functools.cache(_keys_of)
+"""The keys of a dataclass by name, each section where its last field is. Reads the source once, a few milliseconds."""
 
 
 def _walk(
