@@ -26,8 +26,7 @@ def apply(
 
       seam-onnx apply model.onnx pets.masks.safetensors -o again.onnx
     """
-    from seam_onnx.atomic import check_writable  # imported late: --help stays fast
-    from seam_onnx.model import refuse_source
+    from seam_onnx.atomic import check_writable, refuse_source  # imported late: --help stays fast
     from seam_onnx.rebuild import apply_solution
     from seam_onnx.solution import read_solutions
 

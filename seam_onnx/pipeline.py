@@ -2,27 +2,27 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import cast, get_args
 
 import onnx_ir as ir
 import torch
 
-from seam_onnx.atomic import check_writable, write_text, writing
+from seam_onnx.atomic import check_writable, refuse_source, write_text, writing
 from seam_onnx.channels import analyze
-from seam_onnx.data import Preprocess, PreprocessFlags, beside, load_splits, resolve
+from seam_onnx.data import Preprocess, beside, load_splits, resolve
 from seam_onnx.errors import UsageError
 from seam_onnx.judge import Judge
 from seam_onnx.labels import names_from_metadata, read_names, wanted
 from seam_onnx.masks import MaskSet
-from seam_onnx.model import Model, check_finite, load, refuse_source, save, sha256
+from seam_onnx.model import Model, check_finite, load, save, sha256
 from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.provenance import facts_of
 from seam_onnx.rebuild import assemble, stamp, with_values_of
 from seam_onnx.report import SCHEMA_VERSION, Problem, Report, Search, Size
+from seam_onnx.request import Granularity, Recover, Request
 from seam_onnx.search import (
     Recipe,
     SeamRecipe,
@@ -33,6 +33,7 @@ from seam_onnx.search import (
     search_channels,
     search_weights,
 )  # fmt: skip
+from seam_onnx.settings import dump, recipe_hash
 from seam_onnx.snippet import snippet
 from seam_onnx.solution import Solution, encoded, masks_beside
 from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels
@@ -42,58 +43,6 @@ from seam_onnx.teacher import Teacher
 from seam_onnx.validate import Provider, environment
 
 __all__ = ["Request", "reengineer"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """Everything that a run depends on."""
-
-    model: Path
-    """ONNX classifier."""
-    labels: str
-    """Wanted labels: names, indices, ranges, `@file`, comma-separated."""
-    data: Path
-    """.npz, image folder or CSV."""
-    output: Path
-    """Where the pruned model goes; its masks go beside it."""
-    val: Path | None = None
-    """Fresh images to select on."""
-    names: Path | None = None
-    """Labels file, where the model's metadata has no names."""
-    other: bool = False
-    """A rest output beside several labels."""
-    preprocess: Path | None = None
-    """preprocess.json or preprocessor_config.json."""
-    flags: PreprocessFlags = field(default_factory=PreprocessFlags)
-    """Preprocessing given directly."""
-    granularity: str = "channel"
-    """'channel' or 'weight'."""
-    target: str = "macs=0.3"
-    """What the channel search has to reach."""
-    recover: str = "finetune"
-    """'none', 'bn' or 'finetune'."""
-    width_step: int = 8
-    """Widths stay multiples of this."""
-    recipe: Recipe = field(default_factory=Recipe)
-    """Of the channel search."""
-    seam: SeamRecipe = field(default_factory=SeamRecipe)
-    """Of the weight search."""
-    provider: str = "cpu"
-    """Execution provider that judges accuracy and latency."""
-    threads: int = 1
-    """onnxruntime's, while timing."""
-    batches: tuple[int, ...] = (1,)
-    """Batch sizes to time."""
-    device: str = "auto"
-    """Where torch runs."""
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    """Symbolic dimensions of the input other than the batch."""
-    overwrite: bool = False
-    """Replace existing outputs."""
-    snippet: Path | None = None
-    """Where a script that serves the model goes, in the model's folder."""
-    command: str = ""
-    """As it was typed, for the report."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +83,14 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     solution = solution_of(request, model, task, outcome)
     pruned = assemble(model, solution)  # what `apply` makes, not what the search held
     target = request.target if request.granularity == "channel" else ""
-    recipe = dataclasses.asdict(outcome.recipe)
+    hyperparameters = dataclasses.asdict(outcome.recipe)
     search = Search(
-        request.granularity, target, outcome.recover, recipe, outcome.kept, seconds, str(device), outcome.curve
+        request.granularity, target, outcome.recover, hyperparameters, outcome.kept, seconds, str(device), outcome.curve
     )
+    recipe = dump(request)
     with writing(request.output, overwrite=request.overwrite) as path:  # in place only once it is proved
         proof = judge.prove(save(pruned, path), request.batches)
-        facts = facts_of(what_was_asked(search, request), proof, size_of(model, request.model), size_of(pruned, path))
+        facts = facts_of(recipe_hash(recipe), proof, size_of(model, request.model), size_of(pruned, path))
         put(path, pruned, model, dataclasses.replace(solution, facts=facts, accuracy=proof.val.pruned.value))
         if request.snippet is not None:
             write_text(request.snippet, snippet(path, preprocess, problem.labels))
@@ -148,6 +98,7 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
             SCHEMA_VERSION, version("seam-onnx"), request.command, problem, search,
             size_of(model, request.model), size_of(pruned, path), proof,
             widths(model, pruned), tuple(str(b) for b in analyze(model).blockers), environment(), str(request.output),
+            recipe=recipe,
         )  # fmt: skip
 
 
@@ -158,12 +109,6 @@ def solution_of(request: Request, model: Model, task: Task, outcome: Outcome) ->
         kept=outcome.kept,
     )  # fmt: skip
     return with_values_of(outcome.pruned, model, empty)
-
-
-def what_was_asked(search: Search, request: Request) -> dict[str, Any]:
-    """All of a run's settings that shape what it finds, but the labels and the data."""
-    keys = ("granularity", "target", "recover", "recipe")
-    return {key: getattr(search, key) for key in keys} | {"width_step": request.width_step}
 
 
 def put(path: Path, pruned: Model, model: Model, solution: Solution) -> None:
@@ -179,8 +124,8 @@ def check_request(request: Request) -> None:
             check_writable(path, overwrite=request.overwrite)
     parse_target(request.target)
     for name, given, known in (
-        ("granularity", request.granularity, ("channel", "weight")),
-        ("recover", request.recover, ("none", "bn", "finetune")),
+        ("granularity", request.granularity, get_args(Granularity)),
+        ("recover", request.recover, get_args(Recover)),
     ):
         if given not in known:
             raise UsageError(f"{name} {given!r}", "is unknown", f"choose from {', '.join(known)}")
@@ -192,7 +137,7 @@ def check_output(request: Request, model: Model) -> None:
     sides = [Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)]
     given = (request.model, request.data, request.val, request.names, request.preprocess, *sides)
     for output in (request.output, masks_beside(request.output)):
-        refuse_source(output, [path for path in given if path is not None and path.exists()])
+        refuse_source(output, [path for path in given if isinstance(path, Path) and path.exists()])
 
 
 def pose(request: Request, model: Model, observer: Observer) -> tuple[Problem, Preprocess, Task]:

@@ -13,40 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from seam_onnx.hyperparameters import Recipe
 from seam_onnx.lowering import Lowered
 from seam_onnx.search.views import Batch
 
 __all__ = ["Clock", "Recipe", "Trainer", "objective"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train."""
-
-    epochs: float = 30
-    """Passes over the training data, search and recovery together."""
-    least: int = 600
-    """Steps at least, however few samples there are."""
-    batch: int = 64
-    """Samples a step."""
-    rate: float = 0.01
-    """Peak learning rate of SGD with Nesterov momentum 0.9."""
-    decay: float = 5e-4
-    """Weight decay."""
-    distill: float = 0.7
-    """Weight of distillation against the labels, 0 to 1."""
-    temperature: float = 3.0
-    """Of distillation."""
-    hints: float = 1.0
-    """Weight of the difference between kept channels and the same channels of the original."""
-    cut: float = 0.4
-    """Share of the epochs over which channels are removed; the rest is recovery."""
-    rounds: int = 6
-    """Removals, each of the same share of what is left."""
-    views: int = 6
-    """Augmented copies of the training data that are used in turn."""
-    seed: int = 0
-    """Of everything random."""
 
 
 def objective(scores: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
