@@ -59,6 +59,8 @@ def test_a_prune(form, tmp_path):
     assert found.after.macs <= 0.4 * found.before.macs
     assert found.proof.test.restricted.value > 0.95
     assert found.recipe["search"]["epochs"] == 1
+    said = {prop.key: prop.value for prop in onnx.load(tmp_path / "small.onnx").metadata_props}
+    assert said["seam.recipe.sha256"] == found.recipe_hash
     assert found.recipe["data"]["path"] == (str(DATA) if form == "path" else "arrays")
     onnx.checker.check_model(onnx.load(tmp_path / "small.onnx"))
 
@@ -136,7 +138,7 @@ def test_arrays_that_do_not_fit(asked, tmp_path):
 def test_the_other_functions(tmp_path):
     small = cut_digits(tmp_path / "small.onnx", "3,8")
     found = seam_onnx.compare_models(str(MODEL), small, DATA, labels=[3, 8])
-    assert found.agreement.value == 1
+    assert found.paired.agreement.value == 1
     timed = seam_onnx.bench_models(MODEL, str(small), rounds=3, min_seconds=0, batches=[1, 2])
     assert [model.name for model in timed.models] == ["model.onnx", "small.onnx"]
     assert seam_onnx.inspect_model(str(MODEL)).labels == tuple("0123456789")

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import onnx
 import pytest
+from commands import QUICK
 from files import NET
 from graphs import DIGITS, gap, parse, proto_of, run
 from PIL import Image
@@ -25,8 +26,6 @@ from seam_onnx.search.train import Trainer
 from seam_onnx.surgery import apply_masks, channel_masks
 
 DATA = DIGITS.parent / "data.npz"
-QUICK = ("--set", "search.least=12", "--set", "search.rounds=2", "--set", "search.views=1")
-"""A few steps, for tests that are not about accuracy."""
 SEAM_ONNX = Path(sys.executable).with_name("seam-onnx")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from commands import QUICK
 from graphs import run as outputs
 from seam_onnx_cli.main import run
 
@@ -20,10 +21,6 @@ def commands(text: str) -> list[str]:
     """Every `$ seam-onnx ...` of the console blocks, in order."""
     blocks = re.findall(r"^```console\n(.*?)^```", text, re.M | re.S)
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ seam-onnx ")]
-
-
-QUICK = ["--epochs", "3", "--set", "search.least=12", "--set", "search.rounds=2", "--set", "search.views=1"]
-"""Behind the options of a prune these go before them; the tests are not about accuracy."""
 
 
 @pytest.fixture
@@ -52,7 +49,7 @@ def test_the_commands_on_the_shipped_model_run(call, monkeypatch, tmp_path):
         words = shlex.split(line)
         if words[2] not in written:
             continue
-        assert call(words + QUICK if words[1] == "prune" else words), line
+        assert call([*words, "--epochs", "3", *QUICK] if words[1] == "prune" else words), line
         if "-o" in words:
             written.add(words[words.index("-o") + 1])
     assert len(written) >= 5
@@ -76,7 +73,7 @@ def test_every_flag_is_one_of_the_command(path, call):
 )
 def test_every_flag_in_the_text_exists(name, call):
     helps = "".join(
-        call(["seam-onnx", c, "--help"]) for c in ("prune", "apply", "inspect", "compact", "validate", "bench")
+        call(["seam-onnx", c, "--help"]) for c in ("prune", "init", "apply", "inspect", "compact", "validate", "bench")
     ) + call(["seam-onnx", "--help"])
     for flag in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text(encoding="utf-8"))):
         assert flag in helps or flag in ("--strict",), flag

@@ -15,11 +15,9 @@ quantize_dynamic(DIGITS / "model.onnx", FOREIGN, weight_type=QuantType.QUInt8)
 found = seam_onnx.compare_models(DIGITS / "model.onnx", FOREIGN, DIGITS / "data.npz", labels="3,8")
 timed = seam_onnx.bench_models(DIGITS / "model.onnx", FOREIGN, rounds=20, min_seconds=0.1)
 
-(claim,) = timed.latency.comparisons
-print(f"accuracy {found.pruned.accuracy.value:.1%}, restricted original {found.original.accuracy.value:.1%}")
-print(
-    f"both answer alike on {found.agreement.value:.1%} of {found.samples} images; McNemar p = {found.difference.p:.3f}"
-)
+both, (claim,) = found.paired, timed.latency.comparisons
+print(f"accuracy {both.pruned.accuracy.value:.1%}, restricted original {both.original.accuracy.value:.1%}")
+print(f"both answer alike on {both.agreement.value:.1%} of {found.samples} images; McNemar p = {both.difference.p:.3f}")
 print(
     f"file {found.file_bytes['pruned'] / found.file_bytes['original']:.0%}, latency: {claim.verdict} ({claim.ratio:.0%})"
 )
