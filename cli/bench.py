@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from seam_onnx.request import Delivery
+from seam_onnx.settings import Settings
 from seam_onnx.words import between, share, size
 
 from .console import out, progress, write_json
-from .gates import Require, conclude
-from .options import counts, report_path, sizes
-from .validate import Provider
+from .gates import conclude
+from .options import COMMON, with_options
 
 if TYPE_CHECKING:  # --help stays fast
     from seam_onnx.bench import Bench
@@ -23,30 +24,21 @@ if TYPE_CHECKING:  # --help stays fast
 __all__ = ["bench"]
 
 
+@with_options(
+    "provider", "batches", "preprocess", "sizes", *COMMON,
+    threads="onnxruntime threads, 0 for all cores.",
+    seed="Of the input and the order of turns.",
+    data="Take the input from here: .npz, image folder or CSV [random].",
+)  # fmt: skip
 def bench(
     models: Annotated[list[Path], typer.Argument(help="ONNX models that take the same samples, the reference first.")],
-    provider: Annotated[Provider, typer.Option(help="onnxruntime provider; auto: CUDA where it loads.")] = Provider.cpu,
-    batch: Annotated[str, typer.Option(help="Batch sizes, comma-separated.")] = "1",
-    threads: Annotated[int, typer.Option(min=0, help="onnxruntime threads, 0 for all cores.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Samples a model and batch size, at least.")] = 50,
     min_seconds: Annotated[float, typer.Option(min=0, help="Shortest measurement of a batch size.")] = 1.0,
     max_seconds: Annotated[
         float, typer.Option(min=0, help="Longest measurement of a batch size, but for 10 rounds.")
     ] = 60.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the input and the order of turns.")] = 0,
-    data: Annotated[
-        Path | None, typer.Option(help="Take the input from here: .npz, image folder or CSV [random].")
-    ] = None,
-    preprocess: Annotated[
-        Path | None, typer.Option(help="preprocess.json or preprocessor_config.json for --data.")
-    ] = None,
-    shape: Annotated[list[str] | None, typer.Option(help="Size of a symbolic input dimension, name=size.")] = None,
-    require: Require = None,
-    json: Annotated[
-        str | None, typer.Option(help="Write everything, each sample too, to this file, - for stdout.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing report.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print one line a model.")] = False,
+    *,
+    given: Settings,
 ) -> None:
     """Measure models against each other by interleaved runs; a difference inside the noise is called none.
 
@@ -58,23 +50,25 @@ def bench(
     """
     from seam_onnx.bench import BenchRequest  # imported late: --help stays fast
     from seam_onnx.bench import bench as measured
+    from seam_onnx.delivery import check_files
     from seam_onnx.figures import BENCH, check_bench
     from seam_onnx.gate_text import parse_gates
 
-    gates = parse_gates(require or (), BENCH)
-    report_path(json, "--json", overwrite=force, others=(*models, data))
-    request = BenchRequest(
-        tuple(models), provider.value, counts(batch, "--batch"), threads, rounds, min_seconds, max_seconds, seed, data,
-        preprocess, sizes(shape or ()), shlex.join(["seam-onnx", *sys.argv[1:]]),
+    delivery = given.build(Delivery)
+    gates = parse_gates(delivery.require, BENCH)
+    request = given.build(
+        BenchRequest, models=tuple(models), rounds=rounds, min_seconds=min_seconds, max_seconds=max_seconds,
+        command=shlex.join(["seam-onnx", *sys.argv[1:]]),
     )  # fmt: skip
-    with progress(quiet) as observer:
+    check_files(delivery, (*models, request.data, request.preprocess))
+    with progress(delivery.quiet) as observer:
         found = measured(request, observer)
     found = replace(found, gates=check_bench(gates, found))
-    if json is not None:
-        write_json(found.to_json(), json)
-    if json != "-":
-        show(found, quiet)
-    conclude(found.gates, quiet or json == "-")
+    if delivery.json is not None:
+        write_json(found.to_json(), str(delivery.json))
+    if not delivery.piped:
+        show(found, delivery.quiet)
+    conclude(found.gates, delivery.quiet or delivery.piped)
 
 
 def show(found: "Bench", quiet: bool) -> None:

@@ -1,7 +1,7 @@
-"""`--require`: the option that validate, bench and prune share, and how its outcome is told."""
+"""How the outcome of `--require` is told, the same for prune, validate and bench."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,17 +10,9 @@ from .console import errors, out
 if TYPE_CHECKING:  # --help stays fast
     from seam_onnx.gates import GateResult
 
-__all__ = ["Require", "conclude"]
+__all__ = ["conclude"]
 
 FAILED = 1
-
-Require = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--require", help="Exit 1 unless this holds, e.g. 'accuracy>=original-0.5pp'; repeatable (docs/gates.md)."
-    ),
-]
-"""The option."""
 
 
 def conclude(results: Sequence["GateResult"], quiet: bool) -> None:

@@ -13,8 +13,10 @@ from .apply import apply
 from .bench import bench
 from .compact import compact
 from .console import errors
+from .init import init
 from .inspect import inspect
 from .lazy import import_lazily
+from .options import Grouped
 from .prune import prune
 from .validate import validate
 
@@ -31,12 +33,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(prune)
-app.command()(apply)
-app.command()(inspect)
-app.command()(compact)
-app.command()(validate)
-app.command()(bench)
+app.command(cls=Grouped)(prune)
+app.command(cls=Grouped)(init)
+app.command(cls=Grouped)(apply)
+app.command(cls=Grouped)(inspect)
+app.command(cls=Grouped)(compact)
+app.command(cls=Grouped)(validate)
+app.command(cls=Grouped)(bench)
 
 
 def print_version(wanted: bool) -> None:

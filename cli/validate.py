@@ -11,25 +11,18 @@ import typer
 from rich.table import Table
 
 from seam_onnx import words
+from seam_onnx.request import Delivery
+from seam_onnx.settings import Settings
 
 from .console import out, progress, write_json
-from .gates import Require, conclude
-from .options import floats, page_path, pair, report_path
+from .gates import conclude
+from .options import COMMON, PREPROCESSING, with_options
 
 if TYPE_CHECKING:  # --help stays fast
     from seam_onnx.report import ModelComparison
     from seam_onnx.validate import Classification
 
-__all__ = ["Provider", "Split", "validate"]
-
-
-class Provider(StrEnum):
-    """onnxruntime's execution providers."""
-
-    cpu = "cpu"
-    cuda = "cuda"
-    tensorrt = "tensorrt"
-    auto = "auto"
+__all__ = ["Split", "validate"]
 
 
 class Split(StrEnum):
@@ -39,38 +32,19 @@ class Split(StrEnum):
     all = "all"
 
 
+@with_options(
+    "data", "names", *PREPROCESSING, "provider", "threads", "report", *COMMON,
+    labels="Wanted labels, in the order of the pruned model's outputs [its own].",
+    other="The pruned model has an output for 'none of these', its last.",
+    seed="Of splitting the data; that of the prune.",
+)  # fmt: skip
 def validate(
     original: Annotated[Path, typer.Argument(help="ONNX classifier.")],
     pruned: Annotated[Path, typer.Argument(help="ONNX classifier of some of its labels, by whatever tool.")],
-    data: Annotated[Path, typer.Option(help="Labelled data: .npz, a folder of class folders, or a CSV of path,label.")],
-    labels: Annotated[
-        str | None, typer.Option(help="Wanted labels, in the order of the pruned model's outputs [its own].")
-    ] = None,
-    names: Annotated[
-        Path | None, typer.Option(help="Labels file (.txt or .json) where the original has no names.")
-    ] = None,
-    other: Annotated[
-        bool, typer.Option("--other", help="The pruned model has an output for 'none of these', its last.")
-    ] = False,
     masked: Annotated[Path | None, typer.Option(help="Masked form of the pruned model: report parity with it.")] = None,
     split: Annotated[Split, typer.Option(help="all: judge every sample, where no model has seen them.")] = Split.test,
-    preprocess: Annotated[Path | None, typer.Option(help="preprocess.json or preprocessor_config.json.")] = None,
-    size: Annotated[str | None, typer.Option(help="Image size: 224 or 240x320 (height x width).")] = None,
-    mean: Annotated[str | None, typer.Option(help="Subtracted after scaling, e.g. .485,.456,.406.")] = None,
-    std: Annotated[str | None, typer.Option(help="Divides after that.")] = None,
-    scale: Annotated[float | None, typer.Option(help="Multiplies raw pixels [1/255 for 8-bit images].")] = None,
-    layout: Annotated[str | None, typer.Option(help="nchw, nhwc or none.")] = None,
-    channels: Annotated[str | None, typer.Option(help="rgb, bgr or gray.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of splitting the data; that of the prune.")] = 0,
-    provider: Annotated[Provider, typer.Option(help="onnxruntime provider.")] = Provider.cpu,
-    threads: Annotated[int, typer.Option(min=0, help="onnxruntime threads, 0 for all.")] = 1,
-    require: Require = None,
-    json: Annotated[str | None, typer.Option(help="Write everything to this file, - for stdout.")] = None,
-    html: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE.html", help="Write the result as one HTML page.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing report.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print one line.")] = False,
+    *,
+    given: Settings,
 ) -> None:
     """Compare two classifiers on the same test samples, whoever made them.
 
@@ -82,35 +56,29 @@ def validate(
     """
     from seam_onnx.atomic import write_text
     from seam_onnx.comparison import ComparisonRequest, compare_models  # imported late: --help stays fast
-    from seam_onnx.data import PreprocessFlags
+    from seam_onnx.delivery import check_files
     from seam_onnx.figures import VALIDATE, comparison_figures
     from seam_onnx.gate_text import parse_gates
     from seam_onnx.gates import check
     from seam_onnx.report.html import comparison_page
 
-    gates = parse_gates(require or (), VALIDATE)
-    read = (original, pruned, masked, data, names, preprocess)
-    report_path(json, "--json", overwrite=force, others=read)
-    page_path(html, "--report", overwrite=force, others=(*read, None if json in (None, "-") else Path(json)))
-    flags = PreprocessFlags(
-        size=pair(size, "--size"), mean=floats(mean, "--mean"), std=floats(std, "--std"), scale=scale, layout=layout,
-        channels=channels,
-    )  # fmt: skip
-    request = ComparisonRequest(
-        original, pruned, data, labels, names=names, other=other, masked=masked, preprocess=preprocess, flags=flags,
-        split=split.value, seed=seed, provider=provider.value, threads=threads,
+    delivery = given.build(Delivery)
+    gates = parse_gates(delivery.require, VALIDATE)
+    request = given.build(
+        ComparisonRequest, original=original, pruned=pruned, masked=masked, split=split.value,
         command=shlex.join(["seam-onnx", *sys.argv[1:]]),
     )  # fmt: skip
-    with progress(quiet) as observer:
+    check_files(delivery, (original, pruned, masked, request.data, request.names, request.preprocess))
+    with progress(delivery.quiet) as observer:
         found = compare_models(request, observer)
     found = replace(found, gates=check(gates, comparison_figures(found)))
-    if json is not None:
-        write_json(found.to_json(), json)
-    if html is not None:
-        write_text(html, comparison_page(found))
-    if json != "-":
-        show(found, quiet)
-    conclude(found.gates, quiet or json == "-")
+    if delivery.json is not None:
+        write_json(found.to_json(), str(delivery.json))
+    if delivery.report is not None:
+        write_text(delivery.report, comparison_page(found))
+    if not delivery.piped:
+        show(found, delivery.quiet)
+    conclude(found.gates, delivery.quiet or delivery.piped)
 
 
 def show(found: "ModelComparison", quiet: bool) -> None:

@@ -1,10 +1,8 @@
 """Writes docs/report.schema.json from the dataclasses of the report: `python docs/make_report_schema.py`."""
 
-import ast
 import dataclasses
 import inspect
 import json
-import textwrap
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -12,6 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from seam_onnx.report import SCHEMA_VERSION, Report
+from seam_onnx.settings import docstrings
 
 NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}
 """JSON has no infinity: `to_json` writes such numbers as strings."""
@@ -37,14 +36,17 @@ def schema() -> dict[str, Any]:
 
 def define(kind: type, defs: dict[str, Any]) -> dict[str, Any]:
     """A dataclass: its fields and properties, all of them there and no others."""
-    hints, words = get_type_hints(kind), described(kind)
+    hints, words = get_type_hints(kind), docstrings(kind)
     derived = {
         name: get_type_hints(member.fget)["return"]
         for name, member in vars(kind).items()
         if isinstance(member, property)
     }
     names = {field.name: hints[field.name] for field in dataclasses.fields(kind)} | derived
-    properties = {name: {**of(hint, defs), **words.get(name, {})} for name, hint in names.items()}
+    properties = {
+        name: {**of(hint, defs), **({"description": words[name]} if name in words else {})}
+        for name, hint in names.items()
+    }
     return {
         "description": (inspect.getdoc(kind) or "").split("\n\n")[0],
         "type": "object",
@@ -77,23 +79,6 @@ def of(hint: Any, defs: dict[str, Any]) -> dict[str, Any]:
         items = [of(one, defs) for one in arguments]
         return {"type": "array", "prefixItems": items, "minItems": fixed, "maxItems": fixed}
     return dict(PLAIN[hint])
-
-
-def described(kind: type) -> dict[str, dict[str, str]]:
-    """Descriptions of fields and properties: the strings that stand under them."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(tree, ast.ClassDef)
-    found = {}
-    for statement, after in zip(tree.body, [*tree.body[1:], ast.Pass()], strict=True):
-        text: Any = None
-        if isinstance(statement, ast.FunctionDef):
-            text = ast.get_docstring(statement)
-        elif isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            text = after.value.value
-        name = getattr(statement, "name", None) or getattr(getattr(statement, "target", None), "id", None)
-        if name and isinstance(text, str):
-            found[name] = {"description": " ".join(text.split())}
-    return found
 
 
 def text() -> str:

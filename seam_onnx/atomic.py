@@ -5,13 +5,13 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seam_onnx.errors import PathError
 
-__all__ = ["check_writable", "write_text", "writing"]
+__all__ = ["check_report_path", "check_writable", "refuse_source", "write_text", "writing"]
 
 
 @contextmanager
@@ -100,3 +100,19 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def refuse_source(target: Path, sources: Iterable[Path | str | None]) -> None:
+    """Raise PathError where a file to write is one that the model was, and its weights still are, read from."""
+    for source in sources:
+        if source is not None and target.exists() and target.samefile(source):
+            raise PathError(target, "is an input file", "choose another output name")
+
+
+def check_report_path(path: Path, option: str, *, overwrite: bool, others: Iterable[Path]) -> None:
+    """Refuse, before any work, a file for a report that cannot be written or is another file of the command."""
+    others = tuple(others)
+    check_writable(path, overwrite=overwrite)
+    refuse_source(path, [other for other in others if other.is_file()])
+    if any(path.absolute() == other.absolute() for other in others):
+        raise PathError(f"{option} {path}", "is another file of this command", "choose another name")

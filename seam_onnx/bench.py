@@ -35,6 +35,7 @@ from seam_onnx.validate import (
     provider_name,
     to_json,
 )  # fmt: skip
+from seam_onnx.values import Count, Natural, NotNegative
 
 __all__ = ["Bench", "BenchModel", "BenchRequest", "bench"]
 
@@ -52,25 +53,25 @@ class BenchRequest:
     """ONNX files, the reference first."""
     provider: Provider = "cpu"
     """Execution provider."""
-    batches: tuple[int, ...] = (1,)
+    batches: tuple[Natural, ...] = (1,)
     """Batch sizes."""
-    threads: int = 1
+    threads: Count = 1
     """Of onnxruntime; 0 lets it take all physical cores."""
-    rounds: int = 50
+    rounds: Natural = 50
     """Samples a model and batch size, at least."""
-    min_seconds: float = 1.0
+    min_seconds: NotNegative = 1.0
     """Shortest measurement of a batch size."""
-    max_seconds: float = 60.0
+    max_seconds: NotNegative = 60.0
     """Longest one, but for 10 rounds."""
-    seed: int = 0
+    seed: Count = 0
     """Of the input and the order of turns."""
     data: Path | None = None
     """.npz, image folder or CSV to take the input from; None: random."""
     preprocess: Path | None = None
     """preprocess.json or preprocessor_config.json for it."""
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, Natural] = field(default_factory=dict)
     """Symbolic dimensions of the input other than the batch."""
-    command: str = ""
+    command: str = field(default="", metadata={"key": False})
     """As it was typed, for the record."""
 
 

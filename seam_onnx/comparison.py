@@ -25,6 +25,7 @@ from seam_onnx.progress import Event, Observer, silent
 from seam_onnx.report import COMPARISON_VERSION, ModelComparison
 from seam_onnx.task import make_task
 from seam_onnx.validate import Parity, Provider, environment, file_bytes, open_session, paired, parity
+from seam_onnx.values import Count, Labels
 
 __all__ = ["SPLITS", "ComparisonRequest", "ModelComparison", "compare_models"]
 
@@ -44,7 +45,7 @@ class ComparisonRequest:
     """ONNX classifier of its labels, or of some of them."""
     data: Path
     """.npz, image folder or CSV."""
-    labels: str | None = None
+    labels: Labels | None = None
     """Wanted labels; None: the pruned model's own, or all classes."""
     names: Path | None = None
     """Labels file, where the original's metadata has no names."""
@@ -58,13 +59,13 @@ class ComparisonRequest:
     """Preprocessing given directly."""
     split: str = "test"
     """'test', or 'all' where no model has seen the data."""
-    seed: int = 0
+    seed: Count = 0
     """Of splitting data without a test split, and of drawing other samples for a rest output."""
     provider: Provider = "cpu"
     """Execution provider."""
-    threads: int = 1
+    threads: Count = 1
     """Of onnxruntime."""
-    command: str = ""
+    command: str = field(default="", metadata={"key": False})
     """As it was typed, for the record."""
 
 

@@ -5,6 +5,7 @@
     │   ├── LabelError            a wanted label that the model does not have
     │   ├── DataError             images, arrays, preprocessing
     │   └── PathError             a file or folder that cannot be read or written
+    ├── GateError             exit 1: the result is not what was demanded; in Python only
     └── ModelError            exit 3: the ONNX file
         ├── NotOnnxError          not an ONNX file, or a truncated one
         ├── BrokenModelError      ONNX, but inconsistent: cycles, missing inputs, NaN weights
@@ -15,11 +16,13 @@
 An error names the object, says why, and says what to do; `str(error)` is one line.
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 __all__ = [
     "BrokenModelError",
     "DataError",
+    "GateError",
     "LabelError",
     "ModelError",
     "NotOnnxError",
@@ -64,6 +67,19 @@ class DataError(UsageError):
 
 class PathError(UsageError):
     """A path cannot be read or written."""
+
+
+class GateError(SeamError):
+    """A gate does not hold. Everything has been written.
+
+    Args:
+        report: of the run.
+        failed: what became of the gates that do not hold.
+    """
+
+    def __init__(self, report: Any, failed: Sequence[object]) -> None:
+        self.report, self.failed = report, tuple(failed)
+        super().__init__("gates", "; ".join(map(str, failed)), "the report has the figures")
 
 
 class ModelError(SeamError):

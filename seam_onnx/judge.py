@@ -15,6 +15,7 @@ from seam_onnx.surgery.head import scores_of
 from seam_onnx.task import Task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import (
+    Latency,
     PARITY_LIMIT,
     Paired,
     Parity,
@@ -148,6 +149,23 @@ class Judge:
     def shipped(self) -> Session:
         """The original as its user has it, not as it was read: what is timed."""
         return self.session if self.model.path is None else open_session(self.model.path, self.provider, self.threads)
+
+    def restricted_on_val(self) -> float:
+        """The original's accuracy on validation, restricted to the wanted outputs."""
+        return accuracy(self.task.wanted.restrict(self.val), self.task.val.y).value
+
+    def timed(self, model: Model, seconds: float = 0.3) -> Latency:
+        """The original and a model in turns, at the smallest batch; quick, for the choice among many."""
+        sessions = {"original": self.session, "pruned": self.opened(model)}
+        return measure(sessions, self.samples(self.task.val, 8), rounds=20, min_seconds=seconds, max_seconds=10)
+
+    def latency_ratio(self, model: Model) -> float:
+        """Median latency of a model, of the original's."""
+        return self.timed(model).comparisons[0].ratio
+
+    def milliseconds(self, model: Model) -> float:
+        """Median latency of a model."""
+        return self.timed(model).timing("pruned").p50
 
     def prove(self, path: Path, batches: tuple[int, ...]) -> Proof:
         """Judge the saved file: accuracy on validation and, once, on test; latency against the original."""

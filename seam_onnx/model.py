@@ -9,7 +9,7 @@ inference are swallowed (`shapes` does its own inference and says what stays unk
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seam_onnx.atomic import check_writable, writing
+from seam_onnx.atomic import check_writable, refuse_source, writing
 from seam_onnx.checks import OLDEST_OPSET, check_connected, check_initializers, check_nodes, check_opset, reason
 from seam_onnx.errors import BrokenModelError, ModelError, NotOnnxError, PathError
 from seam_onnx.fold import fold_constants, unshare_constants
@@ -209,10 +209,3 @@ def save(model: Model, path: Path | str, *, overwrite: bool = False) -> Path:
             ir.external_data.load_to_model(proto)
         ir.save(proto, temporary, format="protobuf", external_data=data.name if large else None)
     return path
-
-
-def refuse_source(target: Path, sources: Iterable[Path | str | None]) -> None:
-    """Raise PathError where a file to write is one that the model was, and its weights still are, read from."""
-    for source in sources:
-        if source is not None and target.exists() and target.samefile(source):
-            raise PathError(target, "is an input file", "choose another output name")

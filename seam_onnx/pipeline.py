@@ -2,110 +2,36 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import cast, get_args
 
 import onnx_ir as ir
 import torch
 
-from seam_onnx.atomic import check_writable, write_text, writing
+from seam_onnx.atomic import check_writable, refuse_source, write_text, writing
 from seam_onnx.channels import analyze
-from seam_onnx.data import Preprocess, PreprocessFlags, beside, load_splits, resolve
+from seam_onnx.data import Preprocess, beside, load_splits, resolve
 from seam_onnx.errors import UsageError
+from seam_onnx.finding import find_channels, find_weights, pareto, solutions
 from seam_onnx.judge import Judge
 from seam_onnx.labels import names_from_metadata, read_names, wanted
-from seam_onnx.masks import MaskSet
-from seam_onnx.model import Model, check_finite, load, refuse_source, save, sha256
-from seam_onnx.progress import Event, Observer, Point, silent
+from seam_onnx.model import Model, check_finite, load, save, sha256
+from seam_onnx.progress import Event, Observer, silent
 from seam_onnx.provenance import facts_of
-from seam_onnx.rebuild import assemble, stamp, with_values_of
+from seam_onnx.rebuild import assemble, stamp
 from seam_onnx.report import SCHEMA_VERSION, Problem, Report, Search, Size
-from seam_onnx.search import (
-    Recipe,
-    SeamRecipe,
-    Target,
-    Views,
-    fastest_threads,
-    parse_target,
-    search_channels,
-    search_weights,
-)  # fmt: skip
+from seam_onnx.request import Granularity, Recover, Request
+from seam_onnx.search import Views, fastest_engine, parse_target
+from seam_onnx.settings import dump, recipe_hash
 from seam_onnx.snippet import snippet
 from seam_onnx.solution import Solution, encoded, masks_beside
-from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels
-from seam_onnx.surgery.logits import add_seam_head, logits_of
+from seam_onnx.surgery import classes
 from seam_onnx.task import Task, make_task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import Provider, environment
 
 __all__ = ["Request", "reengineer"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """Everything that a run depends on."""
-
-    model: Path
-    """ONNX classifier."""
-    labels: str
-    """Wanted labels: names, indices, ranges, `@file`, comma-separated."""
-    data: Path
-    """.npz, image folder or CSV."""
-    output: Path
-    """Where the pruned model goes; its masks go beside it."""
-    val: Path | None = None
-    """Fresh images to select on."""
-    names: Path | None = None
-    """Labels file, where the model's metadata has no names."""
-    other: bool = False
-    """A rest output beside several labels."""
-    preprocess: Path | None = None
-    """preprocess.json or preprocessor_config.json."""
-    flags: PreprocessFlags = field(default_factory=PreprocessFlags)
-    """Preprocessing given directly."""
-    granularity: str = "channel"
-    """'channel' or 'weight'."""
-    target: str = "macs=0.3"
-    """What the channel search has to reach."""
-    recover: str = "finetune"
-    """'none', 'bn' or 'finetune'."""
-    width_step: int = 8
-    """Widths stay multiples of this."""
-    recipe: Recipe = field(default_factory=Recipe)
-    """Of the channel search."""
-    seam: SeamRecipe = field(default_factory=SeamRecipe)
-    """Of the weight search."""
-    provider: str = "cpu"
-    """Execution provider that judges accuracy and latency."""
-    threads: int = 1
-    """onnxruntime's, while timing."""
-    batches: tuple[int, ...] = (1,)
-    """Batch sizes to time."""
-    device: str = "auto"
-    """Where torch runs."""
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    """Symbolic dimensions of the input other than the batch."""
-    overwrite: bool = False
-    """Replace existing outputs."""
-    snippet: Path | None = None
-    """Where a script that serves the model goes, in the model's folder."""
-    command: str = ""
-    """As it was typed, for the report."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What either granularity ends in."""
-
-    pruned: Model
-    masks: MaskSet
-    recover: str
-    recipe: Recipe | SeamRecipe
-    kept: float
-    curve: tuple[Point, ...]
 
 
 def reengineer(request: Request, observer: Observer = silent) -> Report:
@@ -124,52 +50,47 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     judge.check_sanity()
     teacher = Teacher(model, task.wanted, device)
     judge.check_lowering(teacher)
-    views = Views(task, preprocess, teacher, device, request.recipe.seed, request.recipe.views)
     started = time.perf_counter()
-    find = find_channels if request.granularity == "channel" else find_weights
     probe = torch.from_numpy(preprocess.normalize(task.train.x[: request.recipe.batch])).to(device)
-    with fastest_threads(teacher.module, probe):
-        outcome = find(request, model, task, views, judge, observer)
+    with fastest_engine(teacher.module, probe) as engine:
+        if request.granularity == "channel":
+            recipe = request.recipe
+            views = Views(
+                task, preprocess, teacher, device, recipe.seed, recipe.views, recipe.others, recipe.mix, engine
+            )
+            outcome = find_channels(request, model, task, views, judge, observer)
+        else:  # as published: every image has a label, everything in float32
+            views = Views(task, preprocess, teacher, device, request.seam.seed, request.recipe.views)
+            outcome = find_weights(request, model, task, views, judge, observer)
     seconds = time.perf_counter() - started
-    solution = solution_of(request, model, task, outcome)
-    pruned = assemble(model, solution)  # what `apply` makes, not what the search held
+    found = solutions(request, model, task, outcome)
+    pruned = assemble(model, found[0])  # what `apply` makes, not what the search held
     target = request.target if request.granularity == "channel" else ""
-    recipe = dataclasses.asdict(outcome.recipe)
+    hyperparameters = dataclasses.asdict(outcome.recipe)
     search = Search(
-        request.granularity, target, outcome.recover, recipe, outcome.kept, seconds, str(device), outcome.curve
-    )
+        request.granularity, target, outcome.recover, hyperparameters, outcome.kept, seconds, str(device), outcome.curve,
+        outcome.met,
+    )  # fmt: skip
+    recipe_used = dump(request)
     with writing(request.output, overwrite=request.overwrite) as path:  # in place only once it is proved
         proof = judge.prove(save(pruned, path), request.batches)
-        facts = facts_of(what_was_asked(search, request), proof, size_of(model, request.model), size_of(pruned, path))
-        put(path, pruned, model, dataclasses.replace(solution, facts=facts, accuracy=proof.val.pruned.value))
+        facts = facts_of(recipe_hash(recipe_used), proof, size_of(model, request.model), size_of(pruned, path))
+        first = dataclasses.replace(found[0], facts=facts, accuracy=proof.val.pruned.value)
+        put(path, pruned, model, (first, *found[1:]))
         if request.snippet is not None:
             write_text(request.snippet, snippet(path, preprocess, problem.labels))
         return Report(
             SCHEMA_VERSION, version("seam-onnx"), request.command, problem, search,
             size_of(model, request.model), size_of(pruned, path), proof,
             widths(model, pruned), tuple(str(b) for b in analyze(model).blockers), environment(), str(request.output),
+            pareto=pareto(model, outcome, judge, proof.val.pruned.value), recipe=recipe_used,
         )  # fmt: skip
 
 
-def solution_of(request: Request, model: Model, task: Task, outcome: Outcome) -> Solution:
-    """The outcome as it is stored: masks on the original, and what of the pruned model was trained."""
-    empty = Solution(
-        task.wanted, request.granularity, outcome.masks, width_step=request.width_step, sizes=request.sizes,
-        kept=outcome.kept,
-    )  # fmt: skip
-    return with_values_of(outcome.pruned, model, empty)
-
-
-def what_was_asked(search: Search, request: Request) -> dict[str, Any]:
-    """All of a run's settings that shape what it finds, but the labels and the data."""
-    keys = ("granularity", "target", "recover", "recipe")
-    return {key: getattr(search, key) for key in keys} | {"width_step": request.width_step}
-
-
-def put(path: Path, pruned: Model, model: Model, solution: Solution) -> None:
-    """Write the proved model again, with what was proved in its metadata, and its masks beside it."""
-    save(stamp(pruned, model, solution), path, overwrite=True)
-    masks_beside(path).write_bytes(encoded((dataclasses.replace(solution, output=sha256(path)),)))
+def put(path: Path, pruned: Model, model: Model, found: tuple[Solution, ...]) -> None:
+    """Write the proved model again, with what was proved in its metadata, and beside it its masks and the other points."""
+    save(stamp(pruned, model, found[0]), path, overwrite=True)
+    masks_beside(path).write_bytes(encoded((dataclasses.replace(found[0], output=sha256(path)), *found[1:])))
 
 
 def check_request(request: Request) -> None:
@@ -179,8 +100,8 @@ def check_request(request: Request) -> None:
             check_writable(path, overwrite=request.overwrite)
     parse_target(request.target)
     for name, given, known in (
-        ("granularity", request.granularity, ("channel", "weight")),
-        ("recover", request.recover, ("none", "bn", "finetune")),
+        ("granularity", request.granularity, get_args(Granularity)),
+        ("recover", request.recover, get_args(Recover)),
     ):
         if given not in known:
             raise UsageError(f"{name} {given!r}", "is unknown", f"choose from {', '.join(known)}")
@@ -190,9 +111,10 @@ def check_output(request: Request, model: Model) -> None:
     """Refuse to write over anything that is read."""
     tensors = (v.const_value for v in model.initializers.values())
     sides = [Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)]
-    given = (request.model, request.data, request.val, request.names, request.preprocess, *sides)
+    read = (request.model, request.data, request.val, request.names, request.preprocess, request.resume_from)
+    given = (*read, *sides)
     for output in (request.output, masks_beside(request.output)):
-        refuse_source(output, [path for path in given if path is not None and path.exists()])
+        refuse_source(output, [path for path in given if isinstance(path, Path) and path.exists()])
 
 
 def pose(request: Request, model: Model, observer: Observer) -> tuple[Problem, Preprocess, Task]:
@@ -230,29 +152,6 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = f"torch cannot use it ({str(error).splitlines()[0][:120]})"
         raise UsageError(f"device {name!r}", why, "choose auto, cpu or cuda") from error
-
-
-def find_channels(
-    request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer
-) -> Outcome:
-    """The default: cut the head, then remove channels until the target is met."""
-    target: Target = parse_target(request.target)
-    base = cut_head(model, task.wanted.indices, rest=task.wanted.rest)
-    found = search_channels(
-        base, logits_of(base), views, target, request.recipe,
-        recover=request.recover, step=request.width_step, check=judge.check_surgery, observer=observer,
-    )  # fmt: skip
-    return Outcome(found.model, found.masks, request.recover, request.recipe, found.curve[-1].kept, found.curve)
-
-
-def find_weights(request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer) -> Outcome:
-    """SeaM: masks on single weights behind which a new head stands; then whatever became removable goes."""
-    headed = add_seam_head(model, len(task.wanted.outputs), request.seam.seed)
-    found = search_weights(headed, views, request.seam, judge.original_on_val(), observer=observer)
-    masked = apply_masks(found.model, found.masks)
-    pruned = remove_channels(masked, plan_removal(masked, analyze(masked), request.width_step))
-    judge.check_surgery(masked, pruned)
-    return Outcome(pruned, found.masks, "head", request.seam, found.kept, found.curve)
 
 
 def size_of(model: Model, path: Path) -> Size:

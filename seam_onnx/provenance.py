@@ -5,11 +5,10 @@
 same model can be made again without data.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from seam_onnx.labels import Wanted
 from seam_onnx.model import Model
@@ -17,7 +16,7 @@ from seam_onnx.model import Model
 if TYPE_CHECKING:  # report stands on onnxruntime, which `apply` does without
     from seam_onnx.report import Proof, Size
 
-__all__ = ["PREFIX", "facts_of", "provenance", "recipe_digest", "stamped"]
+__all__ = ["PREFIX", "facts_of", "provenance", "stamped"]
 
 REPLACED = ("names", "labels", "id2label", "classes")
 """Keys under which exporters keep the class names."""
@@ -53,8 +52,8 @@ def provenance(model: Model) -> dict[str, str]:
     return {key: text for key, text in model.proto.metadata_props.items() if key.startswith(PREFIX)}
 
 
-def facts_of(recipe: Mapping[str, Any], proof: "Proof", before: "Size", after: "Size") -> dict[str, str]:
-    """The facts of a run: its version and recipe, and what a reader of the file wants to know first, as JSON.
+def facts_of(recipe_hash: str, proof: "Proof", before: "Size", after: "Size") -> dict[str, str]:
+    """The facts of a run: its version, the hash of its recipe, and what a reader of the file wants to know first, as JSON.
 
     Accuracies are those on the test split, the original's restricted to the wanted labels; the latency is the first batch
     size's, of the original's p50, with its 95 % interval.
@@ -72,10 +71,4 @@ def facts_of(recipe: Mapping[str, Any], proof: "Proof", before: "Size", after: "
     size = {"macs": round(after.macs / before.macs, 4), "params": round(after.params / before.params, 4)}
     plain = {"test": test, "latency": latency, "size": size}
     told = {key: json.dumps(value) for key, value in plain.items()}
-    return {"version": version("seam-onnx"), "recipe.sha256": recipe_digest(recipe), **told}
-
-
-def recipe_digest(recipe: Mapping[str, Any]) -> str:
-    """Hex sha256 of a recipe's canonical JSON: keys sorted, no spaces."""
-    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return {"version": version("seam-onnx"), "recipe.sha256": recipe_hash, **told}

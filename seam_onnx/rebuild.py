@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from seam_onnx.atomic import writing
+from seam_onnx.atomic import refuse_source, writing
 from seam_onnx.channels import analyze
 from seam_onnx.errors import ParityError, UsageError
 from seam_onnx.fold import store
-from seam_onnx.model import Model, load, refuse_source, save, sha256
+from seam_onnx.model import Model, load, save, sha256
 from seam_onnx.provenance import stamped
 from seam_onnx.solution import Solution, Values
 from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels, remove_masked, without_dead

@@ -15,6 +15,8 @@ from seam_onnx.surgery import cut_head
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits"
 NAMES = tuple("0123456789")
+QUICK = ("--set", "search.least=12", "--set", "search.rounds=2", "--set", "search.views=1")
+"""A prune of few steps, for tests that are not about accuracy."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import onnx
 import pytest
+from commands import QUICK
 from files import NET
 from graphs import DIGITS, gap, parse, proto_of, run
 from PIL import Image
@@ -21,21 +22,11 @@ from seam_onnx_cli.main import run as command
 from seam_onnx.channels import analyze
 from seam_onnx.judge import Judge
 from seam_onnx.model import load
-from seam_onnx.search import Recipe
 from seam_onnx.search.train import Trainer
 from seam_onnx.surgery import apply_masks, channel_masks
 
 DATA = DIGITS.parent / "data.npz"
 SEAM_ONNX = Path(sys.executable).with_name("seam-onnx")
-
-
-@dataclass(frozen=True)
-class Quick(Recipe):
-    """A few steps, for tests that are not about accuracy."""
-
-    least: int = 12
-    rounds: int = 2
-    views: int = 1
 
 
 @dataclass(frozen=True)
@@ -45,11 +36,6 @@ class Said:
     code: int
     out: str
     err: str
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr("seam_onnx.search.Recipe", Quick)
 
 
 @pytest.fixture
@@ -67,7 +53,7 @@ def say(monkeypatch, capfd):
 
 
 def prune(*more: object, model: Path = DIGITS, labels: str = "3,8", data: Path = DATA) -> tuple[object, ...]:
-    return ("prune", model, "--labels", labels, "--data", data, "--epochs", 1, *more)
+    return ("prune", model, "--labels", labels, "--data", data, "--epochs", 1, *QUICK, *more)
 
 
 def refused(said: Said, code: int, *words: str) -> None:
@@ -152,7 +138,7 @@ def test_only_what_was_asked_for_is_written(shipped):
     assert written == ["new", "new/small.masks.safetensors", "new/small.onnx", "report.json"]
 
 
-def test_quiet_prints_one_line_and_force_replaces(quick, say, tmp_path):
+def test_quiet_prints_one_line_and_force_replaces(say, tmp_path):
     output, report = tmp_path / "small.onnx", tmp_path / "r.json"
     for path in (output, report):
         path.write_text("old")
@@ -165,7 +151,7 @@ def test_quiet_prints_one_line_and_force_replaces(quick, say, tmp_path):
     assert json.loads(report.read_text())["command"].startswith("seam-onnx prune")
 
 
-def test_json_to_stdout_is_json_and_nothing_else(quick, say, tmp_path):
+def test_json_to_stdout_is_json_and_nothing_else(say, tmp_path):
     said = say(*prune("-o", tmp_path / "small.onnx", "--json", "-", "--granularity", "weight"))
     assert (said.code, said.err) == (0, "")
     report = json.loads(said.out)
@@ -189,7 +175,7 @@ def digits_as_files(folder: Path, each: int) -> Path:
 
 
 @pytest.mark.parametrize("form", ["d", "d.csv"])
-def test_images_from_files(form, quick, say, tmp_path):
+def test_images_from_files(form, say, tmp_path):
     digits_as_files(tmp_path, 15)
     flags = ("--mean", ".3044", "--std", ".3759", "--channels", "gray", "--augment", "none", "--val", DATA)
     words = prune("-o", tmp_path / "o.onnx", "--json", "-", *flags, data=tmp_path / form)
@@ -297,14 +283,14 @@ def interrupt(*_: object, **__: object) -> None:
 
 
 @pytest.mark.parametrize(("where", "method"), [(Trainer, "step"), (Judge, "prove"), (Judge, "check_sanity")])
-def test_ctrl_c_leaves_nothing(quick, say, tmp_path, monkeypatch, where, method):
+def test_ctrl_c_leaves_nothing(say, tmp_path, monkeypatch, where, method):
     monkeypatch.setattr(where, method, interrupt)
     said = say(*prune("-o", tmp_path / "new" / "small.onnx", "--json", tmp_path / "r.json"))
     assert said == Said(130, "", "interrupted: nothing was written\n")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_keeps_what_was_there(quick, say, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_what_was_there(say, tmp_path, monkeypatch):
     (tmp_path / "small.onnx").write_text("old")
     monkeypatch.setattr(Judge, "prove", interrupt)
     assert say(*prune("-o", tmp_path / "small.onnx", "--force")).code == 130
@@ -322,7 +308,7 @@ def test_sigint_from_outside(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_at_the_very_end_leaves_nothing(quick, say, tmp_path, monkeypatch):
+def test_a_failure_at_the_very_end_leaves_nothing(say, tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise RuntimeError("two\nlines")
 
@@ -455,15 +441,15 @@ BAD_OPTIONS = {
     ("--target", "macs=1.5"): "macs=0.3",
     ("--target", "time=0.3"): "macs=0.3",
     ("--target", "macs=nan"): "macs=0.3",
-    ("--batch", "0"): "above 0",
+    ("--batch", "0"): "list of whole numbers above 0; the default is 1",
     ("--batch", "1.5"): "above 0",
     ("--batch", "1,-4"): "above 0",
     ("--batch", "a"): "above 0",
-    ("--mean", "a,b,c"): "list of numbers",
+    ("--mean", "a,b,c"): "--mean 'a,b,c': is not a list of numbers",
     ("--mean", "nan"): "list of numbers",
     ("--mean", ".1,.2"): "2 numbers for 1 channel",
     ("--std", "0"): "not 0",
-    ("--scale", "inf"): "finite",
+    ("--scale", "inf"): "is not a number",
     ("--size", "big"): "is not a size",
     ("--size", "0"): "is not a size",
     ("--size", "9"): "the model takes",
@@ -471,17 +457,17 @@ BAD_OPTIONS = {
     ("--channels", "rgba"): "rgb, bgr",
     ("--augment", "rotate"): "crop, flip",
     ("--shape", "seq"): "name=size",
-    ("--rate", "-1"): "not above 0",
-    ("--rate", "0"): "not above 0",
-    ("--mask-rate", "nan"): "not above 0",
-    ("--seed", "-1"): "--seed",
+    ("--rate", "-1"): "is not a number above 0; the default is 0.01",
+    ("--rate", "0"): "number above 0",
+    ("--mask-rate", "nan"): "number above 0",
+    ("--seed", "-1"): "--seed '-1': is not a whole number of at least 0",
     ("--epochs", "0"): "--epochs",
-    ("--epochs", "many"): "--epochs",
+    ("--epochs", "many"): "--epochs 'many': is not a number above 0; the default is 30",
     ("--alpha", "-1"): "--alpha",
     ("--threads", "-2"): "--threads",
     ("--width-step", "0"): "--width-step",
-    ("--granularity", "row"): "'channel', 'weight'",
-    ("--recover", "all"): "'finetune'",
+    ("--granularity", "row"): "is not one of channel, weight",
+    ("--recover", "all"): "one of none, bn, finetune",
     ("--device", "abacus"): "abacus",
     ("--provider", "abacus"): "abacus",
     ("--frob", "1"): "No such option",
@@ -499,7 +485,8 @@ def test_an_option_that_makes_no_sense(option, say, tmp_path):
 
 
 def test_a_missing_option(say):
-    refused(say("prune", DIGITS, "--labels", "3"), 2, "--data", "seam-onnx prune --help")
+    refused(say("prune", DIGITS, "--labels", "3"), 2, "data: is missing; give --data, or data.path in a recipe")
+    refused(say("prune"), 2, "model: is missing", "seam-onnx prune --help")
     refused(say("frob"), 2, "frob", "--help")
 
 

@@ -3,16 +3,14 @@
 import re
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from commands import QUICK
 from graphs import run as outputs
 from seam_onnx_cli.main import run
-
-from seam_onnx.search import Recipe, SeamRecipe
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -23,22 +21,6 @@ def commands(text: str) -> list[str]:
     """Every `$ seam-onnx ...` of the console blocks, in order."""
     blocks = re.findall(r"^```console\n(.*?)^```", text, re.M | re.S)
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ seam-onnx ")]
-
-
-@dataclass(frozen=True)
-class Quick(Recipe):
-    least: int = 12
-    rounds: int = 2
-    views: int = 1
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "epochs", 1)
-
-
-@dataclass(frozen=True)
-class QuickSeam(SeamRecipe):
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "epochs", 3)
 
 
 @pytest.fixture
@@ -60,8 +42,6 @@ def test_there_are_commands():
 
 
 def test_the_commands_on_the_shipped_model_run(call, monkeypatch, tmp_path):
-    monkeypatch.setattr("seam_onnx.search.Recipe", Quick)
-    monkeypatch.setattr("seam_onnx.search.SeamRecipe", QuickSeam)
     (tmp_path / "models").symlink_to(ROOT / "models")
     monkeypatch.chdir(tmp_path)
     written = {"models/digits/model.onnx"}
@@ -69,7 +49,7 @@ def test_the_commands_on_the_shipped_model_run(call, monkeypatch, tmp_path):
         words = shlex.split(line)
         if words[2] not in written:
             continue
-        assert call(words), line
+        assert call([*words, "--epochs", "3", *QUICK] if words[1] == "prune" else words), line
         if "-o" in words:
             written.add(words[words.index("-o") + 1])
     assert len(written) >= 5
@@ -89,11 +69,11 @@ def test_every_flag_is_one_of_the_command(path, call):
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/data.md", "docs/seam.md", "docs/report.md", "docs/how-it-works.md"]
+    "name", ["README.md", "docs/data.md", "docs/seam.md", "docs/report.md", "docs/how-it-works.md", "docs/recipes.md"]
 )
 def test_every_flag_in_the_text_exists(name, call):
     helps = "".join(
-        call(["seam-onnx", c, "--help"]) for c in ("prune", "apply", "inspect", "compact", "validate", "bench")
+        call(["seam-onnx", c, "--help"]) for c in ("prune", "init", "apply", "inspect", "compact", "validate", "bench")
     ) + call(["seam-onnx", "--help"])
     for flag in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text(encoding="utf-8"))):
         assert flag in helps or flag in ("--strict",), flag

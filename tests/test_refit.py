@@ -12,7 +12,8 @@ from seam_onnx.search.refit import refit
 from seam_onnx.search.rounds import Rounds
 
 DEPTHWISE = """(float[N, 3, 8, 8] x) => (float[N, 5] y)
-  <float[16, 3, 3, 3] w1, float[16] b1, float[16, 1, 3, 3] w2, float[16] b2, float[16, 8, 1, 1] w3, float[5, 16] g, float[5] h>
+  <float[16, 3, 3, 3] w1, float[16] b1, float[16, 1, 3, 3] w2, float[16] b2, float[16, 8, 1, 1] w3, float[5, 16] g,
+   float[5] h>
 { a = Conv <pads = [1, 1, 1, 1]> (x, w1, b1)
   r = Relu (a)
   b = Conv <pads = [1, 1, 1, 1], strides = [2, 2], group = 16> (r, w2, b2)

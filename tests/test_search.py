@@ -16,11 +16,12 @@ from seam_onnx.channels import analyze
 from seam_onnx.data import Dataset, Preprocess, Splits
 from seam_onnx.errors import DataError, UsageError
 from seam_onnx.labels import Wanted
-from seam_onnx.lowering import Lowered, lower
+from seam_onnx.lowering import lower
 from seam_onnx.model import Model, load, serialized
 from seam_onnx.search import (
     Recipe,
     SeamRecipe,
+    ChannelSearch,
     CostAim,
     DropAim,
     Goal,
@@ -34,6 +35,7 @@ from seam_onnx.search import (
     search_channels,
     search_weights,
 )
+from seam_onnx.masks import MaskSet
 from seam_onnx.search.ladders import measure_ladders
 from seam_onnx.search.normalise import fold, normalise
 from seam_onnx.search.select import Ladder, rungs, select
@@ -322,7 +324,8 @@ def test_ladders_begin_with_what_matters_least():
     model = build(DEEP, w3=given)
     ladders = measure_ladders(model, analyze(model), lower(model), torch.randn(32, 3, 8, 8), 8, 0)
     branch = next(ladder for ladder in ladders if len(ladder.counts) == 4)
-    made = analyze(model).made[analyze(model).group(branch.order).name, ""]
+    (name,) = [g.name for g in analyze(model).groups if np.array_equal(np.sort(branch.order), g.channels)]
+    made = analyze(model).made[name, ""]
     assert set(np.flatnonzero(np.isin(made, branch.order[:8]))) == set(range(5, 13))
     assert branch.changes[0] < 1e-4 * branch.changes[1]
 
@@ -364,7 +367,8 @@ def test_select_prefers_what_costs_nothing():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "macs", "macs=", "macs=0", "macs=-1", "macs=2", "macs=nan", "speed=0.3", "0.3", "max-drop=-1", "latency=1.5"]
+    "text",
+    ["", "macs", "macs=", "macs=0", "macs=-1", "macs=2", "macs=nan", "speed=0.3", "0.3", "max-drop=-1", "latency=1.5"],
 )
 def test_targets_that_make_no_sense(text):
     with pytest.raises(UsageError, match=r"macs=0\.3"):
@@ -376,6 +380,66 @@ def test_targets():
     assert parse_target("params=1") == Goal("params", 1.0)
     assert parse_target("latency=0.4") == Goal("latency", 0.4)
     assert parse_target("max-drop=0") == Goal("max-drop", 0.0)
+
+
+def visited(*points: tuple[float, float, float | None]) -> list[Visited]:
+    """Networks by (kept, accuracy, latency)."""
+    model = build(NET)
+    return [Visited(model, MaskSet({}, ""), kept, accuracy, latency) for kept, accuracy, latency in points]
+
+
+def test_a_cost_is_reached_in_equal_factors():
+    aim, found = CostAim("macs", 0.25, 2), visited((0.5, 0.9, None), (0.24, 0.8, None))
+    assert aim.next([]) == pytest.approx(0.5)
+    assert aim.next(found[:1]) == pytest.approx(0.25)
+    assert aim.next(found) is None
+    assert aim.candidates(found) == found[1:]
+    assert CostAim("macs", 0.6, 2).candidates(found) == found[:1]
+    assert not CostAim("macs", 0.1, 2).holds(aim.candidates(found)[0])
+
+
+def test_a_latency_is_approached_until_it_is_met():
+    aim = LatencyAim(0.4, lambda model: 0.3)
+    assert aim.next([]) == pytest.approx(0.5)
+    assert aim.next(visited((0.5, 0.9, 0.8))) == pytest.approx(0.25)
+    assert aim.next(visited((0.5, 0.9, 0.5))) == pytest.approx(0.4)
+    found = visited((0.5, 0.9, 0.5), (0.4, 0.8, 0.39), (0.3, 0.7, 0.2))
+    assert aim.next(found) is None
+    assert aim.candidates(found)[0] is found[1]
+    assert aim.measured(found[0]).latency == 0.3
+    assert [aim.holds(point) for point in found] == [False, True, True]
+
+
+def test_a_drop_is_followed_to_its_floor_and_back():
+    aim = DropAim(0.9)
+    assert aim.next([]) == 0.7
+    assert aim.next(visited((0.5, 0.895, None))) == pytest.approx(0.35)
+    found = visited((0.5, 0.93, None), (0.35, 0.91, None), (0.2, 0.88, None))
+    assert aim.next(found) is None
+    assert aim.candidates(found) == found[::-1]
+    assert [aim.holds(point) for point in found] == [True, True, False]
+
+
+@pytest.mark.parametrize(("drop", "met"), [(0.6, True), (-0.5, False)])
+def test_the_search_says_whether_its_target_was_met(drop, met):
+    model, task = build(DEEP), toy(0, 1, 2)
+    base = cut_head(model, task.wanted.indices, rest=False)
+    views = views_of(model, task)
+    floor = evaluate(lower(base), views) - drop
+    found = search_channels(base, logits_of(base), views, DropAim(floor), SHORT, check=agree)
+    assert found.met is met
+    assert found.chosen.accuracy >= floor or not met
+
+
+def test_resuming_chooses_among_what_was_visited():
+    model, task = build(DEEP), toy(0, 1, 2)
+    base, views = cut_head(model, task.wanted.indices, rest=False), views_of(model, task)
+    first = search_channels(base, logits_of(base), views, CostAim("macs", 0.3, 2), SHORT, check=agree)
+    assert len(first.visited) == 2
+    again = ChannelSearch(base, logits_of(base), views, CostAim("macs", 0.8, 2), SHORT, "none", 8, agree)
+    found = again.resume(first.visited)
+    assert serialized(found.chosen.model) == serialized(first.visited[0].model)
+    assert found.met
 
 
 # ---- channels: training ---------------------------------------------------------------------------------------------
@@ -504,7 +568,9 @@ def test_the_same_seed_gives_the_same_model_and_another_one_another():
     def bytes_of(seed: int) -> bytes:
         recipe = Recipe(least=24, epochs=1, rounds=2, seed=seed)
         views = views_of(model, task, seed, ("crop", "flip"))
-        return serialized(search_channels(base, logits_of(base), views, CostAim("macs", 0.5, 2), recipe, check=agree).chosen.model)
+        return serialized(
+            search_channels(base, logits_of(base), views, CostAim("macs", 0.5, 2), recipe, check=agree).chosen.model
+        )
 
     assert bytes_of(0) == bytes_of(0)
     assert bytes_of(0) != bytes_of(1)

@@ -58,6 +58,9 @@ class RawSplits:
     names: tuple[str, ...] | None
     """The data's class names by label, or None where labels are the model's class indices."""
 
+    def __str__(self) -> str:
+        return str(self.source)
+
     @property
     def parts(self) -> tuple[RawPart, ...]:
         """The splits there are."""

@@ -1,5 +1,6 @@
 """Reading a data set: `.npz` arrays here, image folders and CSV tables in `files`. No image is decoded."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from seam_onnx.data.pixels import channels_last
 from seam_onnx.data.raw import RawPart, RawSplits
 from seam_onnx.errors import DataError, PathError
 
-__all__ = ["read", "read_npz"]
+__all__ = ["read", "read_arrays", "read_npz"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 _KEYS = "x and y, or x_train, y_train, x_test, y_test; optional x_val, y_val, names"
@@ -36,21 +37,24 @@ def read(path: Path) -> RawSplits:
 
 
 def read_npz(path: Path) -> RawSplits:
+    """The arrays of an `.npz`, see `read_arrays`. Nothing is unpickled. Raises PathError where unreadable, too."""
+    return read_arrays(_arrays(path), path)
+
+
+def read_arrays(arrays: Mapping[str, npt.NDArray[Any]], source: Path = Path("arrays")) -> RawSplits:
     """Arrays: x uint8 images (any layout) or floats (N, ...), y integers (N,) or (N, 1), names (K,) texts.
 
-    Float arrays become float32, NCHW uint8 images NHWC. Nothing is unpickled. Raises PathError where
-    unreadable, DataError naming the array for missing keys, shapes, dtypes, NaN, lengths, labels outside the
-    names.
+    Float arrays become float32, NCHW uint8 images NHWC. Raises DataError naming the array for missing keys, shapes,
+    dtypes, NaN, lengths, labels outside the names.
     """
-    arrays = _arrays(path)
-    names = _names(path, arrays["names"]) if "names" in arrays else None
+    names = _names(source, arrays["names"]) if "names" in arrays else None
     plain = "x" in arrays
     parts = {
-        split: _part(path, arrays, "" if plain else f"_{split}", names)
+        split: _part(source, arrays, "" if plain else f"_{split}", names)
         for split in (("train",) if plain else ("train", "val", "test"))
         if plain or split == "train" or f"x_{split}" in arrays
     }
-    return RawSplits(path, parts["train"], parts.get("val"), parts.get("test"), names)
+    return RawSplits(source, parts["train"], parts.get("val"), parts.get("test"), names)
 
 
 def _arrays(path: Path) -> Arrays:
@@ -66,7 +70,7 @@ def _arrays(path: Path) -> Arrays:
         raise DataError(path, why, "write it with numpy.savez from plain arrays, texts as str") from error
 
 
-def _part(path: Path, arrays: Arrays, suffix: str, names: tuple[str, ...] | None) -> RawPart:
+def _part(path: Path, arrays: Mapping[str, npt.NDArray[Any]], suffix: str, names: tuple[str, ...] | None) -> RawPart:
     for key in (f"x{suffix}", f"y{suffix}"):
         if key not in arrays:
             why = f"has no array {key!r} (it has {', '.join(sorted(arrays)) or 'none that is known'})"

@@ -3,37 +3,44 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from seam_onnx.data.config import read_fields
 from seam_onnx.data.preprocess import Preprocess, Shape, fits, shape_text
+from seam_onnx.data.raw import RawSplits
 from seam_onnx.errors import DataError
+from seam_onnx.values import Natural
 
-__all__ = ["PreprocessFlags", "beside", "resolve"]
+__all__ = ["Augment", "PreprocessFlags", "beside", "resolve"]
+
+Augment = Literal["crop", "flip"]
+"""Ways to vary an image."""
 
 
 @dataclass(frozen=True)
 class PreprocessFlags:
     """What a person says about the preprocessing (see `Preprocess`); None leaves it to file and model."""
 
-    size: tuple[int, int] | None = None
-    """(height, width) in pixels."""
+    size: tuple[Natural, Natural] | None = None
+    """Image size: 224 or 240x320 (height x width) [the model's]."""
     mean: tuple[float, ...] | None = None
-    """One number, or one a channel."""
+    """Subtracted after scaling, one number or one a channel, e.g. .485,.456,.406."""
     std: tuple[float, ...] | None = None
-    """One number, or one a channel."""
+    """Divides after that, one number or one a channel."""
     layout: str | None = None
-    """`nchw`, `nhwc` or `none`."""
+    """nchw, nhwc or none (arrays go as they are) [by the model's input]."""
     scale: float | None = None
-    """Multiplies raw values."""
+    """Multiplies raw pixels [1/255 for 8-bit images]."""
     channels: str | None = None
-    """`rgb`, `bgr` or `gray`."""
-    augment: tuple[str, ...] | None = None
-    """Of `crop` and `flip`; () for none."""
+    """rgb, bgr or gray [by the number of channels]."""
+    augment: tuple[Augment, ...] | None = None
+    """crop,flip or none [both for colour, crop for gray]."""
 
 
-def beside(data: Path, name: str) -> Path | None:
-    """A file of this name in the data's folder, if there is one."""
+def beside(data: Path | RawSplits, name: str) -> Path | None:
+    """A file of this name in the data's folder, if there is one; arrays have no folder."""
+    if isinstance(data, RawSplits):
+        return None
     path = (data if data.is_dir() else data.parent) / name
     return path if path.is_file() else None
 

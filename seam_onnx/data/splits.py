@@ -26,7 +26,7 @@ _TEST_NOTE = "the data has no test split, so 20 % of the training images became 
 
 
 def load_splits(
-    path: Path,
+    source: Path | RawSplits,
     preprocess: Preprocess,
     *,
     val: Path | None = None,
@@ -35,14 +35,14 @@ def load_splits(
     classes: int,
     progress: Progress | None = None,
 ) -> Splits:
-    """The data at `path` in three splits, arranged by `preprocess`, labelled with the model's class indices.
+    """Data at a path or read already, in three splits, arranged by `preprocess`, labelled with the model's class indices.
 
     Validation is `val` where given, else the data's own, else a stratified 20 % of train. Data without a test
     split is divided 60/20/20. `names` are the model's `classes` class names, None where unknown. Every image
     is decoded once, into one array a split; `progress` sees it. Raises DataError and PathError as `read`,
     `class_map` and `Preprocess.arrange` do.
     """
-    raw, known = _in_model_classes(read(path), names, classes)
+    raw, known = _in_model_classes(source if isinstance(source, RawSplits) else read(source), names, classes)
     fresh = None if val is None else _fresh(_in_model_classes(read(val), known, classes)[0])
     train, chosen, test, notes = _divide(raw, fresh, seed)
     total = len(train) + len(chosen) + len(test)

@@ -14,6 +14,8 @@ from itertools import accumulate
 from pathlib import PurePath
 from typing import Any, Final
 
+import yaml
+
 from seam_onnx import words
 from seam_onnx.report.comparison import ModelComparison
 from seam_onnx.report.facts import checks, notes, rows, sentence, tiles
@@ -181,14 +183,17 @@ def _how(report: Report) -> str:
         "search": f"{search.granularity}, {search.target or 'SeaM'}, recover {search.recover}",
         "time": f"{search.seconds:.0f} s on {search.device}",
         "seeds": f"search {search.recipe.get('seed', 'none')}, latency {report.proof.latency.seed}",
-        "recipe": ", ".join(f"{name} {_plain(value)}" for name, value in search.recipe.items()),
+        "sha256 of the recipe": report.recipe_hash,
+        "hyperparameters": ", ".join(f"{name} {_plain(value)}" for name, value in search.recipe.items()),
         "output": report.output,
     }
-    return _again(report.command, facts)
+    recipe = yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True)
+    whole = f"\n<details><summary>The whole recipe</summary>\n<pre>{escape(recipe)}</pre>\n</details>"
+    return _again(report.command, facts, whole)
 
 
-def _again(command: str, facts: Mapping[str, str]) -> str:
-    return section("How to make it again", f"<pre>{escape(command)}</pre>\n{facts_table(facts)}")
+def _again(command: str, facts: Mapping[str, str], more: str = "") -> str:
+    return section("How to make it again", f"<pre>{escape(command)}</pre>\n{facts_table(facts)}{more}")
 
 
 def _numbered(labels: tuple[str, ...], indices: tuple[int, ...]) -> str:

@@ -1,10 +1,11 @@
 """What a run reports: plain frozen data with a version, the same for a table, a JSON file or a page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from seam_onnx.gates import GateResult
 from seam_onnx.progress import Point
+from seam_onnx.settings import recipe_hash
 from seam_onnx.validate import Accuracy, Latency, McNemar, Paired, Parity, to_json
 
 __all__ = ["SCHEMA_VERSION", "Accuracies", "ParetoPoint", "Problem", "Proof", "Report", "Search", "Size"]
@@ -55,6 +56,8 @@ class Search:
     """Where torch ran."""
     curve: tuple[Point, ...]
     """How it got there."""
+    met: bool = True
+    """Whether the target was reached; if not, the model is the best that was found."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,13 @@ class Report:
     """What the search looked at, in its order."""
     gates: tuple[GateResult, ...] = ()
     """What became of --require."""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """Everything that was asked for, defaults included, by sections: as YAML it makes the same run."""
+
+    @property
+    def recipe_hash(self) -> str:
+        """sha256 of the recipe without its `output`; equal where the same was asked for."""
+        return recipe_hash(self.recipe)
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's types."""

@@ -1,13 +1,13 @@
 """The search: gradients into scores, scores into masks, and recovery of what stays. The only package besides `lowering`
 that imports torch."""
 
+from seam_onnx.hyperparameters import Recipe, SeamRecipe
 from seam_onnx.search.aims import Aim, CostAim, DropAim, Goal, LatencyAim, parse_target
 from seam_onnx.search.channel import ChannelSearch, Found, Visited, search_channels
 from seam_onnx.search.engine import PLAIN, Engine, fastest_engine
 from seam_onnx.search.select import Target
-from seam_onnx.search.train import Recipe
 from seam_onnx.search.views import Views, evaluate
-from seam_onnx.search.weight import SeamRecipe, WeightsFound, mask_elements, search_weights
+from seam_onnx.search.weight import WeightsFound, mask_elements, search_weights
 
 __all__ = [
     "PLAIN",

@@ -1,7 +1,7 @@
 """What a search is after, and how it gets there: which size to try next, and which of the sizes tried is the answer.
 
 An aim sees what was visited so far, largest first, and names the next size as a share of the original's cost (or None: it
-has seen enough). Then it lists candidates to recover, best first, and says whether a recovered one will do.
+has seen enough). Then it lists candidates to recover, best first and at least one, and says whether a recovered one will do.
 """
 
 import dataclasses
@@ -54,8 +54,9 @@ def parse_target(text: str) -> Goal:
 class Aim(Protocol):
     """See the module's docstring."""
 
-    metric: str
-    """Of its goal."""
+    @property
+    def metric(self) -> str:
+        """Of its goal."""
 
     def next(self, visited: Sequence["Visited"]) -> float | None:
         """The next size."""
@@ -89,12 +90,12 @@ class CostAim:
         return point
 
     def candidates(self, visited: Sequence["Visited"]) -> Sequence["Visited"]:
-        """The last."""
-        return visited[-1:]
+        """The largest that is small enough, else the smallest."""
+        return [point for point in visited if self.holds(point)][:1] or visited[-1:]
 
     def holds(self, point: "Visited") -> bool:
-        """Recovery changes no cost."""
-        return True
+        """Is it small enough?"""
+        return point.kept <= self.ratio * (1 + 1e-9)
 
 
 @dataclass(frozen=True)

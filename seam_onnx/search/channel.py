@@ -9,8 +9,8 @@ Removal is real at every round, not a mask: that a masked model and its pruned f
 that every point is worth keeping: another target later chooses among them, without a search.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -103,8 +103,20 @@ class ChannelSearch:
             if self.recover == "finetune":
                 self.train("search", round(self.total * self.recipe.cut / self.recipe.rounds))
             visited.append(self.aim.measured(self.here(self.rounds.masks())))
+        return self.chosen(visited or [self.here(self.rounds.masks())])
+
+    def resume(self, visited: Sequence[Visited]) -> Found:
+        """Recover one of the networks that an earlier search visited."""
+        points = []
+        for point in visited:
+            self.model = point.model
+            points.append(self.aim.measured(replace(point, kept=self.kept())))
+        return self.chosen(sorted(points, key=lambda p: -p.kept))
+
+    def chosen(self, visited: Sequence[Visited]) -> Found:
+        """Recover what the aim likes best, or the next best where that does not do."""
         recovered: list[Visited] = []
-        for candidate in self.aim.candidates(visited) or [self.here(self.rounds.masks())]:
+        for candidate in self.aim.candidates(visited):
             recovered.append(self.recovered(candidate))
             if self.aim.holds(recovered[-1]):
                 return Found(recovered[-1], True, tuple(visited), tuple(self.curve))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from seam_onnx.hyperparameters import Recipe
 from seam_onnx.lowering import Lowered
 from seam_onnx.search.engine import PLAIN, Engine
 from seam_onnx.search.views import Batch
@@ -21,38 +22,6 @@ __all__ = ["Clock", "Recipe", "Trainer", "objective"]
 
 BETAS = (0.9, 0.99)
 """Of AdamW; the second is short, since rounds are."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train."""
-
-    epochs: float = 30
-    """Passes over the training data, search and recovery together."""
-    least: int = 600
-    """Steps at least, however few samples there are."""
-    batch: int = 64
-    """Samples a step."""
-    rate: float = 0.003
-    """Peak learning rate of AdamW."""
-    decay: float = 0.05
-    """Decoupled weight decay, of weights with more than one axis."""
-    distill: float = 0.7
-    """Weight of distillation against the labels, 0 to 1."""
-    temperature: float = 3.0
-    """Of distillation."""
-    mix: float = 0.5
-    """Share of training images that are mixtures of two; the teacher alone says what they show."""
-    others: float = 1.0
-    """Images of unwanted labels in the training data, for each wanted one: without a label, for distillation alone."""
-    cut: float = 0.4
-    """Share of the epochs over which channels are removed; the rest is recovery."""
-    rounds: int = 6
-    """Removals, each of the same share of what is left."""
-    views: int = 12
-    """Augmented copies of the training data that are used in turn."""
-    seed: int = 0
-    """Of everything random."""
 
 
 def objective(scores: Tensor, batch: Batch, recipe: Recipe) -> Tensor:

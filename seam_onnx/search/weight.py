@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from seam_onnx.hyperparameters import SeamRecipe
 from seam_onnx.lowering import Lowered, lower, write_back
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
@@ -28,24 +29,6 @@ from seam_onnx.search.views import Views, evaluate
 from seam_onnx.surgery.logits import SEAM_HEAD
 
 __all__ = ["SeamRecipe", "Selection", "WeightsFound", "mask_elements", "search_weights"]
-
-
-@dataclass(frozen=True)
-class SeamRecipe:
-    """SeaM's hyper-parameters; the defaults are its own for a one-against-rest problem of CIFAR-10 ResNet-20."""
-
-    epochs: int = 300
-    """Passes over the training data."""
-    batch: int = 64
-    """Samples a step."""
-    mask_rate: float = 0.05
-    """Adam's rate for masks."""
-    head_rate: float = 0.1
-    """Adam's rate for the head."""
-    alpha: float = 1.0
-    """Weight of the kept ratio in the loss."""
-    seed: int = 0
-    """Of everything random."""
 
 
 class Binarise(torch.autograd.Function):

@@ -1,0 +1,57 @@
+"""The numbers of a search. They stand apart from it so that a recipe can be read and written without torch."""
+
+from dataclasses import dataclass
+
+from seam_onnx.values import Count, Natural, NotNegative, Positive, Share
+
+__all__ = ["Recipe", "SeamRecipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train."""
+
+    epochs: Positive = 30
+    """Passes over the training data, search and recovery together."""
+    least: Natural = 600
+    """Steps at least, however few samples there are."""
+    batch: Natural = 64
+    """Samples a step."""
+    rate: Positive = 0.003
+    """Peak learning rate of AdamW."""
+    decay: NotNegative = 0.05
+    """Decoupled weight decay, of weights with more than one axis."""
+    distill: Share = 0.7
+    """Weight of distillation against the labels, 0 to 1."""
+    temperature: Positive = 3.0
+    """Of distillation."""
+    mix: Share = 0.5
+    """Share of training images that are mixtures of two; the teacher alone says what they show."""
+    others: NotNegative = 1.0
+    """Images of unwanted labels, for each wanted one: without a label, for distillation alone."""
+    cut: Share = 0.3
+    """Share of the epochs that goes into the rounds of removal, each time on what is left; the rest is recovery."""
+    rounds: Natural = 5
+    """Removals on the way to a share of MACs or parameters, each of the same factor."""
+    views: Natural = 12
+    """Augmented copies of the training data that are used in turn."""
+    seed: Count = 0
+    """Of everything random."""
+
+
+@dataclass(frozen=True)
+class SeamRecipe:
+    """SeaM's hyper-parameters; the defaults are its own for a one-against-rest problem of CIFAR-10 ResNet-20."""
+
+    epochs: Natural = 300
+    """Passes over the training data."""
+    batch: Natural = 64
+    """Samples a step."""
+    mask_rate: Positive = 0.05
+    """SeaM: Adam's rate for masks."""
+    head_rate: Positive = 0.1
+    """SeaM: Adam's rate for the new head."""
+    alpha: NotNegative = 1.0
+    """SeaM: weight of the kept ratio in the loss."""
+    seed: Count = 0
+    """Of everything random."""
