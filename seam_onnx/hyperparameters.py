@@ -1,17 +1,21 @@
 """The numbers of a search. They stand apart from it so that a recipe can be read and written without torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from seam_onnx.values import Count, Natural, NotNegative, Positive, Share
 
-__all__ = ["Recipe", "SeamRecipe"]
+__all__ = ["Criterion", "Recipe", "SeamRecipe"]
+
+Criterion = Literal["effect", "magnitude", "random"]
+"""By what channels are ranked."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How to train."""
 
-    epochs: Positive = 30
+    epochs: Positive = 50
     """Passes over the training data, search and recovery together."""
     least: Natural = 600
     """Steps at least, however few samples there are."""
@@ -33,6 +37,8 @@ class Recipe:
     """Share of the epochs that goes into the rounds of removal, each time on what is left; the rest is recovery."""
     rounds: Natural = 5
     """Removals on the way to a share of MACs or parameters, each of the same factor."""
+    criterion: Criterion = "effect"
+    """What decides which channels go: their measured effect on the logits; magnitude and random are for comparison."""
     views: Natural = 12
     """Augmented copies of the training data that are used in turn."""
     seed: Count = 0

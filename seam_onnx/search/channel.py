@@ -20,7 +20,7 @@ from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.search.aims import Aim
-from seam_onnx.search.ladders import measure_ladders
+from seam_onnx.search.ladders import ladders_by
 from seam_onnx.search.normalise import fold, normalise
 from seam_onnx.search.refit import refit
 from seam_onnx.search.rounds import Rounds
@@ -146,9 +146,8 @@ class ChannelSearch:
         """Remove what matters least, for real, down to a cost of `goal`; refit what stays."""
         channels = analyze(self.model)
         module = lower(self.model, self.logits).to(self.views.device)
-        ladders = measure_ladders(
-            self.model, channels, module, self.samples(PROBE)[0], self.width_step, self.recipe.seed
-        )
+        x, seed = self.samples(PROBE)[0], self.recipe.seed
+        ladders = ladders_by(self.recipe.criterion, self.model, channels, module, x, self.width_step, seed)
         alive = select(channels, ladders, self.target, goal)
         if alive.all():
             return
