@@ -31,8 +31,6 @@ class Recipe:
     """Of distillation."""
     mix: Share = 0.5
     """Share of training images that are mixtures of two; the teacher alone says what they show."""
-    others: NotNegative = 1.0
-    """Images of unwanted labels, for each wanted one: without a label, for distillation alone."""
     cut: Share = 0.3
     """Share of the epochs that goes into the rounds of removal, each time on what is left; the rest is recovery."""
     rounds: Natural = 5

@@ -55,9 +55,7 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     with fastest_engine(teacher.module, probe) as engine:
         if request.granularity == "channel":
             recipe = request.recipe
-            views = Views(
-                task, preprocess, teacher, device, recipe.seed, recipe.views, recipe.others, recipe.mix, engine
-            )
+            views = Views(task, preprocess, teacher, device, recipe.seed, recipe.views, recipe.mix, engine)
             outcome = find_channels(request, model, task, views, judge, observer)
         else:  # as published: every image has a label, everything in float32
             views = Views(task, preprocess, teacher, device, request.seam.seed, request.recipe.views)

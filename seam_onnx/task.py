@@ -5,8 +5,7 @@ test are balanced as in SeaM's protocol (as many others as one wanted class has 
 while training draws its share of others anew for every view of the data.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +33,6 @@ class Task:
     """The original's labels of val and test, for scoring the original by its own classes."""
     notes: tuple[str, ...] = ()
     """What a reader of the accuracies has to know."""
-    unlabelled: NDArray[Any] = field(default_factory=lambda: np.zeros((0,)))
-    """Training images (N, ...) of labels that are not wanted, for distillation alone; none where there is a rest output."""
 
 
 def make_task(wanted: Wanted, splits: Splits, seed: int = 0) -> Task:
@@ -47,8 +44,7 @@ def make_task(wanted: Wanted, splits: Splits, seed: int = 0) -> Task:
     if wanted.rest:
         notes.append("validation and test hold as many other images as one wanted label has on average")
     val, test = (balanced(*parts[name], wanted, seed) for name in ("validation", "test"))
-    others = splits.train.x[wanted.relabel(splits.train.y) < 0]
-    return Task(wanted, parts["train"][0], val[0], test[0], (val[1], test[1]), tuple(notes), others)
+    return Task(wanted, parts["train"][0], val[0], test[0], (val[1], test[1]), tuple(notes))
 
 
 def relabelled(part: Dataset, wanted: Wanted, name: str) -> tuple[Dataset, NDArray[np.int64]]:

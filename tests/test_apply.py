@@ -169,7 +169,7 @@ def test_shapes_that_do_not_fit(pets, call, tmp_path):
         refused(ran, 2, word)
     several = tmp_path / "several.masks.safetensors"
     several.write_bytes(encoded([one, one]))
-    refused(call("apply", DIGITS, several, "-o", tmp_path / "x.onnx"), 2, "holds 2 solutions")
+    refused(call("apply", DIGITS, several, "--point", 2, "-o", tmp_path / "x.onnx"), 2, "holds 2")
     assert not (tmp_path / "x.onnx").exists()
 
 

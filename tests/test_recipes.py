@@ -98,7 +98,7 @@ BAD = {
     "epochs: 5": ("prune.yaml: epochs", "did you mean search.epochs?"),
     "task: {epochs: 5}": ("task.epochs", "did you mean search.epochs?"),
     "search: 5": ("prune.yaml: search", "is a section", "such as search."),
-    "search: {epochs: many}": ("prune.yaml: search.epochs 'many'", "is not a number above 0", "default is 30"),
+    "search: {epochs: many}": ("prune.yaml: search.epochs 'many'", "is not a number above 0", "default is 50"),
     "search: {epochs: -1}": ("search.epochs -1", "above 0"),
     "search: {granularity: weight, epochs: 1.5}": ("search.epochs 1.5", "whole number", "default is 300"),
     "search: {rounds: [1]}": ("search.rounds [1]", "a whole number above 0"),
@@ -172,7 +172,7 @@ def test_precedence(prune, tmp_path):
     ran, asked = prune(MODEL, *words)
     assert ran.code == 0, ran
     recipe = asked.recipe
-    assert (recipe.epochs, recipe.rounds, recipe.seed, recipe.views, asked.width_step) == (7, 3, 3, 6, 8)
+    assert (recipe.epochs, recipe.rounds, recipe.seed, recipe.views, asked.width_step) == (7, 3, 3, 12, 8)
     assert (asked.other, asked.delivery.require) == (True, ("parity",))
     assert asked.command.startswith("seam-onnx prune")
     _, asked = prune(MODEL, *words, "--require", "size<=1MiB", "--set", "task.other=false")
@@ -227,7 +227,7 @@ def test_the_help_has_every_option_in_its_section(monkeypatch, capsys):
         assert f"\n{section}:\n" in text
     for name in PRUNE:
         assert re.search(rf"^  (-o, )?{flag(name)}( |$)", text, re.M), name
-    assert "[30; weight: 300]" in " ".join(text.split())
+    assert "[50; weight: 300]" in " ".join(text.split())
 
 
 # ---- init -----------------------------------------------------------------------------------------------------------

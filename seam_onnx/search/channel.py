@@ -102,6 +102,8 @@ class ChannelSearch:
                 break
             if self.recover == "finetune":
                 self.train("search", round(self.total * self.recipe.cut / self.recipe.rounds))
+            else:
+                self.note("search", None, self.accuracy())
             visited.append(self.aim.measured(self.here(self.rounds.masks())))
         return self.chosen(visited or [self.here(self.rounds.masks())])
 
@@ -128,8 +130,8 @@ class ChannelSearch:
         self.model = point.model
         if self.recover in ("finetune", "bn"):
             self.train("recover", self.total - round(self.total * self.recipe.cut), choose=True)
-        else:
-            self.note("recover", None, self.accuracy())
+        elif not self.curve:
+            self.note("recover", None, point.accuracy)
         return self.aim.measured(self.here(point.masks))
 
     def endless(self) -> Iterator[Batch]:

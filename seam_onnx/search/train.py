@@ -1,8 +1,8 @@
 """Training a lowered model on a task: one optimiser, one schedule, whatever the purpose.
 
 Loss: cross-entropy with the labels plus distillation from the original restricted to the wanted labels
-(Hinton et al. 2015, arXiv 1503.02531: T^2 KL(softmax(t / T) || softmax(s / T))). Images that show no wanted label, and
-mixtures of two images, have no label but a teacher (Beyer et al., "Knowledge distillation: a good teacher is patient and
+(Hinton et al. 2015, arXiv 1503.02531: T^2 KL(softmax(t / T) || softmax(s / T))). Mixtures of two
+images have no label but a teacher (Beyer et al., "Knowledge distillation: a good teacher is patient and
 consistent", CVPR 2022, arXiv 2106.05237).
 """
 

@@ -6,11 +6,9 @@ used in turn, so that the teacher runs once a view and not once an epoch.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from seam_onnx.data import Preprocess
@@ -30,7 +28,7 @@ class Batch:
     x: Tensor
     """float32 (B, ...), normalised."""
     y: Tensor
-    """int64 (B,), labels of the task, -1 where the image shows none of them."""
+    """int64 (B,), labels of the task, -1 of mixtures of two images."""
     teacher: Tensor
     """float32 (B, outputs): logits of the original restricted to the wanted outputs."""
 
@@ -45,7 +43,6 @@ class Views:
         device: where everything is kept.
         seed: of draws and augmentation.
         most: views to make; fewer where memory is short.
-        others: images of no wanted label in a view, for each that has one, as far as there are any.
         mix: share of images that are mixtures of two, where images are augmented at all.
         engine: how the teacher computes.
     """
@@ -58,17 +55,14 @@ class Views:
         device: torch.device,
         seed: int,
         most: int,
-        others: float = 0.0,
         mix: float = 0.0,
         engine: Engine = PLAIN,
     ) -> None:
         self.task, self.preprocess, self.teacher, self.device, self.engine = task, preprocess, teacher, device, engine
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        labelled = len(draw(task.train.y, task.wanted, np.random.default_rng(0)))
         self.mix = mix if preprocess.augment else 0.0
-        self.others = min(len(task.unlabelled), round(others * labelled))
-        self.count = labelled + self.others
+        self.count = len(draw(task.train.y, task.wanted, np.random.default_rng(0)))
         size = self.count * task.train.x[0].nbytes
         self.most = max(1, min(most, MEMORY // max(1, size))) if preprocess.augment else 1
         self.made: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -91,21 +85,13 @@ class Views:
     def view(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """View number `index`, made when first asked for."""
         while len(self.made) <= index:
-            images, labels = self.drawn()
-            x = augmented(torch.from_numpy(images), self.preprocess, self.generator)
-            x, y = mixed(x, torch.from_numpy(labels), self.mix, self.generator)
+            chosen = draw(self.task.train.y, self.task.wanted, self.rng)
+            x = augmented(torch.from_numpy(self.task.train.x[chosen]), self.preprocess, self.generator)
+            x, y = mixed(x, torch.from_numpy(self.task.train.y[chosen]), self.mix, self.generator)
             x, y = x.to(self.device), y.to(self.device)
             answers = [self.taught(normalised(part, self.preprocess)) for part in torch.split(x, 256)]
             self.made.append((x, y, torch.cat(answers)))
         return self.made[index]
-
-    def drawn(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Images (N, ...) of a view, and their labels."""
-        train = self.task.train
-        chosen = draw(train.y, self.task.wanted, self.rng)
-        more = self.rng.permutation(len(self.task.unlabelled))[: self.others]
-        labels = np.concatenate([train.y[chosen], np.full(len(more), -1)])
-        return (np.concatenate([train.x[chosen], self.task.unlabelled[more]]) if len(more) else train.x[chosen]), labels
 
     @torch.no_grad()
     def taught(self, x: Tensor) -> Tensor:
