@@ -15,8 +15,8 @@ from seam_onnx.surgery.head import scores_of
 from seam_onnx.task import Task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import (
-    Latency,
     PARITY_LIMIT,
+    Latency,
     Paired,
     Parity,
     Provider,

@@ -17,15 +17,16 @@ from seam_onnx.data import Dataset, Preprocess, Splits
 from seam_onnx.errors import DataError, UsageError
 from seam_onnx.labels import Wanted
 from seam_onnx.lowering import lower
+from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model, load, serialized
 from seam_onnx.search import (
-    Recipe,
-    SeamRecipe,
     ChannelSearch,
     CostAim,
     DropAim,
     Goal,
     LatencyAim,
+    Recipe,
+    SeamRecipe,
     Target,
     Views,
     Visited,
@@ -35,7 +36,6 @@ from seam_onnx.search import (
     search_channels,
     search_weights,
 )
-from seam_onnx.masks import MaskSet
 from seam_onnx.search.ladders import measure_ladders
 from seam_onnx.search.normalise import fold, normalise
 from seam_onnx.search.select import Ladder, rungs, select
