@@ -22,7 +22,7 @@ class Recipe:
     batch: Natural = 64
     """Samples a step."""
     rate: Positive = 0.003
-    """Peak learning rate of AdamW."""
+    """Peak learning rate of AdamW for a network of which next to nothing is left; (1 - kept)^2 of it otherwise."""
     decay: NotNegative = 0.05
     """Decoupled weight decay, of weights with more than one axis."""
     distill: Share = 0.7
@@ -35,6 +35,8 @@ class Recipe:
     """Share of the epochs that goes into the rounds of removal, each time on what is left; the rest is recovery."""
     rounds: Natural = 5
     """Removals on the way to a share of MACs or parameters, each of the same factor."""
+    proposals: Natural = 8
+    """Choices of channels that are tried in each round: cut, refitted, and compared by the loss against the teacher."""
     criterion: Criterion = "effect"
     """What decides which channels go: their measured effect on the logits; magnitude and random are for comparison."""
     views: Natural = 12

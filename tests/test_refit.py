@@ -8,7 +8,7 @@ from test_search import DEEP
 from seam_onnx.channels import analyze
 from seam_onnx.lowering import lower
 from seam_onnx.model import Model
-from seam_onnx.search.refit import refit
+from seam_onnx.search.refit import observe, refit
 from seam_onnx.search.rounds import Rounds
 
 DEPTHWISE = """(float[N, 3, 8, 8] x) => (float[N, 5] y)
@@ -53,7 +53,7 @@ def test_refitting_brings_outputs_back(text, shape, group):
     fresh = torch.randn(256, *shape, generator=torch.Generator().manual_seed(1))
     before = error(model, module, fresh)
     x = torch.randn(512, *shape, generator=torch.Generator().manual_seed(0))
-    refit(module, lower(rounds.base), x, rounds.kept, {})
+    refit(module, observe(lower(rounds.base), x), x, rounds.kept)
     assert error(model, module, fresh) < 0.8 * before
 
 
@@ -61,7 +61,7 @@ def test_what_was_not_cut_stays():
     model = build(DEEP)
     module, x = lower(model), torch.randn(64, 3, 8, 8)
     before = {name: weight.detach().clone() for name, weight in module.weights.items()}
-    refit(module, lower(model), x, {}, {})
+    refit(module, observe(lower(model), x), x, {})
     for name, weight in module.weights.items():
         assert torch.allclose(weight, before[name], atol=1e-4)
 
@@ -71,6 +71,6 @@ def test_known_values_take_the_place_of_the_originals():
     module, x = lower(model), torch.randn(512, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = 2 * module(x) + 1
-    refit(module, lower(model), x, {}, {"y": wanted})
+    refit(module, observe(lower(model), x) | {"y": wanted}, x, {})
     with torch.no_grad():
         assert float((module(x) - wanted).square().mean() / wanted.var()) < 0.05

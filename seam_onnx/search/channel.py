@@ -1,7 +1,7 @@
 """The search at channel granularity: cut, refit, train a little, until the aim is reached; then recover.
 
     head refitted to the teacher
-    while the aim names a smaller size:  measure ladders -> select -> remove -> refit -> train       (a point each)
+    while the aim names a smaller size:  measure ladders -> try choices -> remove -> refit -> train  (a point each)
     then:                                recover the point that the aim chooses
 
 Removal is real at every round, not a mask: that a masked model and its pruned form agree is checked by the caller's
@@ -12,9 +12,10 @@ that every point is worth keeping: another target later chooses among them, with
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
-from seam_onnx.channels import analyze
+from seam_onnx.channels import Alive, Channels, analyze
 from seam_onnx.lowering import Lowered, lower, write_back
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
@@ -22,10 +23,10 @@ from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.search.aims import Aim
 from seam_onnx.search.ladders import ladders_by
 from seam_onnx.search.normalise import fold, normalise
-from seam_onnx.search.refit import refit
 from seam_onnx.search.rounds import Rounds
-from seam_onnx.search.select import Target, select
+from seam_onnx.search.select import Ladder, Target, select, shaken
 from seam_onnx.search.train import Clock, Recipe, Trainer
+from seam_onnx.search.trial import Trial
 from seam_onnx.search.views import Batch, Views, evaluate
 
 __all__ = ["ChannelSearch", "Check", "Found", "Visited", "search_channels"]
@@ -36,6 +37,8 @@ PROBE = 128
 """Samples on which widths are measured, and on which a round's normalisation starts."""
 FIT = 512
 """Samples to which layers are refitted."""
+SPREAD = 0.7
+"""How far the balance between groups is shaken, see `shaken`."""
 READINGS = 30
 """Times that validation is read while recovering, at most: an epoch of a small data set is a few steps."""
 
@@ -150,27 +153,38 @@ class ChannelSearch:
         module = lower(self.model, self.logits).to(self.views.device)
         x, seed = self.samples(PROBE)[0], self.recipe.seed
         ladders = ladders_by(self.recipe.criterion, self.model, channels, module, x, self.width_step, seed)
-        alive = select(channels, ladders, self.target, goal)
-        if alive.all():
+        choices = self.choices(channels, ladders, goal)
+        if not choices:
             return
-        removal = self.rounds.remove(self.model, channels, alive)
+        tries = [self.rounds.propose(self.model, channels, alive) for alive in choices]
+        trial = Trial(self.original, self.logits, *self.samples(FIT), fits=self.recover in ("fast", "finetune"))
+        best = min(tries, key=lambda one: trial.loss(one[1].pruned, self.rounds.kept_after(one[1])), default=tries[0])
+        alive, removal = best
         self.check(removal.masked, removal.pruned)
+        self.rounds.accept(channels, alive, removal)
         self.model = removal.pruned
         self.refit()
 
+    def choices(self, channels: Channels, ladders: Sequence[Ladder], goal: float) -> list[Alive]:
+        """What may stay: by the ladders as measured, and by ladders shaken, since what a cut costs is known roughly."""
+        rng = np.random.default_rng(self.recipe.seed + len(self.curve))
+        found: dict[bytes, Alive] = {}
+        for index in range(self.recipe.proposals):
+            alive = select(channels, shaken(ladders, SPREAD if index else 0.0, rng), self.target, goal)
+            if not alive.all():
+                found.setdefault(alive.tobytes(), alive)
+        return list(found.values())
+
     def refit(self) -> None:
         """Fit what is left to the original, and its head to the teacher, where weights may change."""
-        if self.recover not in ("fast", "finetune"):
-            return
-        module = lower(self.model, self.logits).to(self.views.device)
-        x, teacher = self.samples(FIT)
-        refit(module, self.original, x, self.rounds.kept, {self.logits: teacher})
-        self.model = write_back(self.model, module)
+        if self.recover in ("fast", "finetune"):
+            trial = Trial(self.original, self.logits, *self.samples(FIT))
+            self.model = write_back(self.model, trial.fitted(self.model, self.rounds.kept))
 
     def train(self, stage: str, steps: int, *, choose: bool = False) -> None:
         """One cycle of the learning rate; with `choose` the best reading on validation stays."""
         module, kept = self.trainable(), self.kept()
-        clock = Clock(self.recipe.rate, max(1, steps))
+        clock = Clock(self.recipe.rate * (1 - min(kept, 0.9)) ** 2, max(1, steps))
         trained = affine_only(module) if self.recover == "bn" else None
         trainer = Trainer(module, self.recipe, clock, trained, self.views.engine)
         period, best, state = max(self.steps, clock.total // READINGS), -1.0, None

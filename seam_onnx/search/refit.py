@@ -22,7 +22,7 @@ from torch import Tensor, fx, nn
 from seam_onnx.lowering import Lowered, Op
 from seam_onnx.search.layers import fits, output_axis, patches, rows
 
-__all__ = ["Kept", "refit"]
+__all__ = ["Kept", "observe", "refit"]
 
 RIDGE = 1e-3
 """Of the mean square of the inputs."""
@@ -34,21 +34,30 @@ Kept = Mapping[tuple[str, int], NDArray[np.int64]]
 
 
 @torch.no_grad()
-def refit(module: Lowered, original: Lowered, x: Tensor, kept: Kept, known: Mapping[str, Tensor]) -> None:
+def observe(original: Lowered, x: Tensor) -> dict[str, Tensor]:
+    """What layers of a network make, and what is added to it, at sampled places: (rows, channels) by value name.
+
+    Cost: one forward pass over samples x (N, ...).
+    """
+    sampler = Sampler(original.body, values_to_fit(original))
+    sampler.run(x)
+    return sampler.found
+
+
+@torch.no_grad()
+def refit(module: Lowered, observed: Mapping[str, Tensor], x: Tensor, kept: Kept) -> None:
     """Fit a small network's layers, in place, to the original.
 
     Args:
         module: the small network, in evaluation mode.
-        original: the network that it was cut from.
+        observed: what `observe` saw in the network that it was cut from, for the same samples; other values may be put in
+            their place, as those of a teacher for the logits.
         x: samples (N, ...), some hundreds; more where layers are wide.
         kept: for the axes of initializers that were cut, which indices are left.
-        known: values (rows, channels) that should be something else than in the original: the logits.
 
-    Cost: one forward pass of both networks, and a solve of (inputs * kernel)^2 equations a layer. No gradients.
+    Cost: two forward passes, and a solve of (inputs * kernel)^2 equations a layer. No gradients.
     """
-    sampler = Sampler(original.body, values_to_fit(module))
-    sampler.run(x)
-    Refitter(module, {**sampler.found, **known}, kept).run(x)
+    Refitter(module, observed, kept).run(x)
 
 
 def values_to_fit(module: Lowered) -> set[str]:

@@ -14,6 +14,7 @@ from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.ops import Labels
 from seam_onnx.search.ladders import silencing
+from seam_onnx.search.refit import Kept
 from seam_onnx.surgery import Removal, remove_masked, without_dead
 
 __all__ = ["Rounds"]
@@ -34,23 +35,28 @@ class Rounds:
         self.base = without_dead(model, step)
         self.channels = analyze(self.base)
         self.labels = {(b.initializer, b.axis): self.channels.roots[b.labels] for b in self.channels.bindings}
-        self.kept = {place: np.arange(len(labels)) for place, labels in self.labels.items()}
+        self.kept: Kept = {place: np.arange(len(labels)) for place, labels in self.labels.items()}
         self.alive = self.channels.everything()
 
     def remove(self, model: Model, channels: Channels, alive: Alive) -> Removal:
+        """`propose` and `accept`."""
+        alive, removal = self.propose(model, channels, alive)
+        self.accept(channels, alive, removal)
+        return removal
+
+    def propose(self, model: Model, channels: Channels, alive: Alive) -> tuple[Alive, Removal]:
         """Remove from what the last removal left the channels that are not alive, by masks that silence exactly what goes.
 
         Some must stay after all: the last operand of a node, or what is one channel with others in the original. Others
         go as well, since nothing reads them any more. The choice is corrected until masks and removal agree: then no
-        channel stays as zeros, and none goes with weights of its own.
+        channel stays as zeros, and none goes with weights of its own. Changes nothing here.
         """
         for _ in range(TRIES):
             alive = self.undivided(channels, alive)
             removal = remove_masked(model, silencing(model, channels, alive))
             left = left_by(removal, channels, alive)
             if np.array_equal(left, alive):
-                self.follow(channels, alive, removal)
-                return removal
+                return alive, removal
             alive = left
         raise RuntimeError("masks and what they remove do not come to agree")
 
@@ -75,12 +81,16 @@ class Rounds:
             alive[channels.roots[labels[stays[origin]]]] = True
         return alive[channels.roots]
 
-    def follow(self, channels: Channels, alive: Alive, removal: Removal) -> None:
+    def accept(self, channels: Channels, alive: Alive, removal: Removal) -> None:
         """Note which channels went, and where the others are now."""
         for labels, origin in self.origins(channels):
             self.alive &= self.channels.without(origin[~alive[labels]])
+        self.kept = self.kept_after(removal)
+
+    def kept_after(self, removal: Removal) -> Kept:
+        """Which indices of the base a removal leaves, axis by axis."""
         gathers, names = removal.plan.gathers, removal.pruned.initializers
-        self.kept = {p: k[gathers[p]] if p in gathers else k for p, k in self.kept.items() if p[0] in names}
+        return {p: k[gathers[p]] if p in gathers else k for p, k in self.kept.items() if p[0] in names}
 
 
 def left_by(removal: Removal, channels: Channels, alive: Alive) -> Alive:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seam_onnx.channels import Alive, Channels, Cost
 
-__all__ = ["Ladder", "Target", "rungs", "select"]
+__all__ = ["Ladder", "Target", "rungs", "select", "shaken"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,15 @@ def rungs(width: int, step: int, droppable: bool) -> list[int]:
     if len(every) <= RUNGS:
         return every
     return [every[round(k * (len(every) - 1) / (RUNGS - 1))] for k in range(RUNGS)]
+
+
+def shaken(ladders: Sequence[Ladder], spread: float, rng: np.random.Generator) -> list[Ladder]:
+    """Ladders whose changes are wrong by a random factor each, exp(N(0, spread^2)): another balance between groups."""
+    factors = np.exp(rng.normal(0.0, spread, len(ladders)))
+    return [
+        Ladder(one.order, one.counts, tuple(c * float(f) for c in one.changes))
+        for one, f in zip(ladders, factors, strict=True)
+    ]
 
 
 def select(channels: Channels, ladders: Sequence[Ladder], target: Target, goal: float) -> Alive:

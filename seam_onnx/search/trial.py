@@ -1,0 +1,45 @@
+"""How good a cut is that has not been trained yet: after the closed-form refit, by the teacher."""
+
+import torch
+from torch import Tensor, nn
+
+from seam_onnx.lowering import Lowered, lower
+from seam_onnx.model import Model
+from seam_onnx.search.refit import Kept, observe, refit
+
+__all__ = ["Trial"]
+
+
+class Trial:
+    """Refits small networks to one batch and says how far they are from the teacher.
+
+    Args:
+        original: the network that they were cut from.
+        logits: name of its value with the scores.
+        x: samples (N, ...).
+        teacher: logits (N, outputs) that are wanted for them.
+        fits: whether weights may change at all.
+    """
+
+    def __init__(self, original: Lowered, logits: str, x: Tensor, teacher: Tensor, *, fits: bool = True) -> None:
+        self.logits, self.x, self.teacher, self.fits = logits, x, teacher, fits
+        half = len(x) // 2
+        self.seen, self.fresh = x[:half], x[half:]
+        self.observed = {**observe(original, x), logits: teacher} if fits else {}
+        self.half = {name: value[: len(value) // 2] for name, value in self.observed.items()}
+
+    def fitted(self, model: Model, kept: Kept) -> Lowered:
+        """The network, refitted to all samples."""
+        module = lower(model, self.logits).to(self.x.device)
+        refit(module, self.observed, self.x, kept)
+        return module
+
+    @torch.no_grad()
+    def loss(self, model: Model, kept: Kept) -> float:
+        """Refitted to one half of the samples: KL(teacher || network) on the other, the mean of a sample."""
+        module = lower(model, self.logits).to(self.x.device)
+        if self.fits:
+            refit(module, self.half, self.seen, kept)
+        scores = nn.functional.log_softmax(module(self.fresh).flatten(1), 1)
+        wanted = nn.functional.log_softmax(self.teacher[len(self.seen) :], 1)
+        return float(nn.functional.kl_div(scores, wanted, log_target=True, reduction="batchmean"))
