@@ -78,7 +78,10 @@ def what_was_checked(report: Report) -> list[str]:
 def headline(report: Report) -> str:
     """The result in a sentence."""
     test, comparison = report.proof.test, report.proof.latency.comparisons[0]
+    missed = (
+        "" if report.search.met else f"; target {report.search.target} was not reached, this is the best that was found"
+    )
     return (
         f"{report.output}: {comparison.verdict} ({share(comparison.ratio, 0)} of the original's p50), "
-        f"accuracy {points(test.pruned, test.restricted)} against the original restricted to the wanted labels"
+        f"accuracy {points(test.pruned, test.restricted)} against the original restricted to the wanted labels{missed}"
     )

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seam_onnx.api import bench_models, compact_model, compare_models, inspect_model, reengineer
+    from seam_onnx.api import apply_masks, bench_models, compact_model, compare_models, inspect_model, reengineer
     from seam_onnx.bench import Bench
     from seam_onnx.errors import GateError, ModelError, SeamError, UsageError
     from seam_onnx.inspection import Inspection
@@ -27,6 +27,7 @@ __all__ = [
     "Report",
     "SeamError",
     "UsageError",
+    "apply_masks",
     "bench_models",
     "compact_model",
     "compare_models",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # importing seam_onnx stays fast
     from seam_onnx.report import ModelComparison, Report
     from seam_onnx.surgery import PrunePlan
 
-__all__ = ["bench_models", "compact_model", "compare_models", "inspect_model", "reengineer"]
+__all__ = ["apply_masks", "bench_models", "compact_model", "compare_models", "inspect_model", "reengineer"]
 
 AnyPath = str | os.PathLike[str]
 Arrays = tuple[Any, Any] | Mapping[str, Any]
@@ -171,6 +171,28 @@ def compact_model(
     plan = plan_removal(original, analyze(original), width_step)
     save(remove_channels(original, plan), Path(output), overwrite=overwrite)
     return plan
+
+
+def apply_masks(model: AnyPath, masks: AnyPath, output: AnyPath, *, point: int = 0, overwrite: bool = False) -> None:
+    """Make a pruned model again, bit for bit, from the original and its masks: `seam-onnx apply`. Imports no torch.
+
+    Args:
+        model: path of the very file that was pruned.
+        masks: path of what `reengineer` wrote beside its output.
+        output: path of the pruned model.
+        point: 0 is the model that was proved; 1, 2, ... what the search visited, largest first.
+        overwrite: replace an existing output.
+
+    Raises:
+        UsageError: masks of another model, damaged, or without such a point. PathError: a place that cannot be written.
+    """
+    from seam_onnx.rebuild import apply_solution
+    from seam_onnx.solution import read_solutions
+
+    solutions = read_solutions(Path(masks))
+    if not 0 <= point < len(solutions):
+        raise UsageError(f"point {point}", f"is not in {masks}, which holds {len(solutions)}", "count from 0")
+    apply_solution(Path(model), solutions[point], Path(output), overwrite=overwrite)
 
 
 def _data(data: AnyPath | Arrays) -> Path | RawSplits:

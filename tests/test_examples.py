@@ -14,6 +14,7 @@ SAYS = {
     "prune": ("three-or-eight.onnx: ", "accuracy ", "restricted original ", "latency ", "recipe "),
     "own_preprocessing": ("arrays as they are", "7 / other: "),
     "gates": ("every gate holds: accuracy>=original-10pp, macs<=30%*original, parity",),
+    "retarget": ("% of the MACs, ", "larger.onnx: "),
     "validate_foreign": ("accuracy ", "both answer alike on ", "McNemar p = ", "file ", "latency: "),
 }
 
