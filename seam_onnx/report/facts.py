@@ -23,7 +23,12 @@ def batches(report: Report) -> list[int]:
 def kept_of(report: Report) -> str:
     """What the kept ratio is a share of."""
     name = report.search.target.partition("=")[0]
-    return {"macs": "multiply-adds", "params": "parameters"}.get(name, name) or "mask elements"
+    return {
+        "macs": "multiply-adds",
+        "params": "parameters",
+        "latency": "multiply-adds",
+        "max-drop": "multiply-adds",
+    }.get(name, name) or "mask elements"
 
 
 def sentence(report: Report) -> str:
@@ -31,8 +36,13 @@ def sentence(report: Report) -> str:
     compared = report.proof.latency.comparisons
     speed = f"{compared[0].verdict} ({share(compared[0].ratio, 0)} of the original's p50)" if compared else "not timed"
     test = report.proof.test
+    missed = (
+        ""
+        if report.search.met
+        else f"The target {report.search.target} was not reached; this is the best that was found. "
+    )
     return (
-        f"Latency: {speed}. Accuracy: {points(test.pruned, test.restricted)} against the original restricted to the "
+        f"{missed}Latency: {speed}. Accuracy: {points(test.pruned, test.restricted)} against the original restricted to the "
         f"wanted labels, McNemar p = {report.proof.difference.p:.3f}."
     )
 
