@@ -100,3 +100,24 @@ def test_a_batch_that_is_fixed():
         inputs = feeds(model)
         assert gap(run(left, inputs)[0], run(masked, inputs)[0]) < 1e-5
     assert len(channels.free) == 14
+
+
+def test_no_relu_of_a_relu_is_left_where_a_branch_has_gone():
+    # x -> conv -> relu -> [conv -> relu -> conv] + -> relu -> gemm
+    model = build("""(float[N, 3, 4, 4] x) => (float[N, 5] y)
+      <float[8, 3, 3, 3] w1, float[8, 8, 3, 3] w2, float[8, 8, 3, 3] w3, float[5, 8] g>
+    { a = Conv <pads = [1, 1, 1, 1]> (x, w1)
+      r = Relu (a)
+      b = Conv <pads = [1, 1, 1, 1]> (r, w2)
+      q = Relu (b)
+      c = Conv <pads = [1, 1, 1, 1]> (q, w3)
+      d = Add (r, c)
+      e = Relu (d)
+      p = GlobalAveragePool (e)
+      f = Flatten (p)
+      y = Gemm <transB = 1> (f, g) }""")
+    masked = apply_masks(model, MaskSet({"w2": np.zeros((8, 8, 3, 3), bool)}, model.sha256))
+    pruned = remove_channels(masked, plan_removal(masked, analyze(masked)))
+    assert [node.op_type for node in pruned.graph] == ["Conv", "Relu", "GlobalAveragePool", "Flatten", "Gemm"]
+    x = {"x": np.random.default_rng(0).standard_normal((3, 3, 4, 4)).astype(np.float32)}
+    assert np.allclose(run(masked, x)[0], run(pruned, x)[0], atol=1e-6)

@@ -36,6 +36,7 @@ def remove_channels(model: Model, plan: PrunePlan) -> Model:
     replace(graph, plan.replaced, model)
     drop_empty(graph, plan)
     drop_identities(graph, {**model.shapes.dims, **plan.dims})
+    drop_repeats(graph)
     tidy(proto, plan)
     return model.edited(proto)
 
@@ -263,6 +264,15 @@ def drop_identities(graph: ir.Graph, dims: Mapping[str, tuple[int, ...]]) -> Non
         array = operand.numpy()
         size = dims.get(str(x.name), (0,))[node.attributes.get_int("axis", 0) if node.op_type == "Gather" else 0]
         if np.array_equal(array, np.arange(size)) if node.op_type == "Gather" else not array.any():
+            node.outputs[0].replace_all_uses_with(x)
+
+
+def drop_repeats(graph: ir.Graph) -> None:
+    """Let the readers of a Relu of a Relu read the first: what is left where a branch between two has gone."""
+    for node in graph:
+        x = node.inputs[0] if node.op_type == "Relu" else None
+        before = x.producer() if x is not None else None
+        if x is not None and before is not None and before.op_type == "Relu" and not node.outputs[0].is_graph_output():
             node.outputs[0].replace_all_uses_with(x)
 
 
