@@ -25,7 +25,7 @@ from seam_onnx.search.ladders import ladders_by
 from seam_onnx.search.normalise import fold, normalise
 from seam_onnx.search.rounds import Rounds
 from seam_onnx.search.select import Ladder, Target, select, shaken
-from seam_onnx.search.train import Clock, Recipe, Trainer
+from seam_onnx.search.train import Clock, Recipe, Trainer, affine_only, snapshot
 from seam_onnx.search.trial import Trial
 from seam_onnx.search.views import Batch, Views, evaluate
 
@@ -158,8 +158,7 @@ class ChannelSearch:
             return
         tries = [self.rounds.propose(self.model, channels, alive) for alive in choices]
         trial = Trial(self.original, self.logits, *self.samples(FIT), fits=self.recover in ("fast", "finetune"))
-        best = min(tries, key=lambda one: trial.loss(one[1].pruned, self.rounds.kept_after(one[1])), default=tries[0])
-        alive, removal = best
+        alive, removal = min(tries, key=lambda one: trial.loss(one[1].pruned, self.rounds.kept_after(one[1])))
         self.check(removal.masked, removal.pruned)
         self.rounds.accept(channels, alive, removal)
         self.model = removal.pruned
@@ -228,16 +227,6 @@ class ChannelSearch:
         """Cost of the present network, of the original's."""
         channels = analyze(self.model)
         return self.target.of(channels.cost(channels.everything())) / self.whole
-
-
-def snapshot(module: Lowered) -> dict[str, torch.Tensor]:
-    """A copy of everything the module has learnt."""
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-
-def affine_only(module: Lowered) -> list[torch.nn.Parameter]:
-    """Scales and shifts: what `--recover bn` trains."""
-    return [p for p in module.parameters() if p.ndim == 1]
 
 
 def search_channels(

@@ -18,7 +18,7 @@ from seam_onnx.lowering import Lowered
 from seam_onnx.search.engine import PLAIN, Engine
 from seam_onnx.search.views import Batch
 
-__all__ = ["Clock", "Recipe", "Trainer", "objective"]
+__all__ = ["Clock", "Recipe", "Trainer", "affine_only", "objective", "snapshot"]
 
 BETAS = (0.9, 0.99)
 """Of AdamW; the second is short, since rounds are."""
@@ -81,6 +81,16 @@ class Trainer:
         self.loss = loss if math.isnan(self.loss) else self.loss + 0.05 * (loss - self.loss)
         if not math.isnan(accuracy):
             self.accuracy = accuracy if math.isnan(self.accuracy) else self.accuracy + 0.05 * (accuracy - self.accuracy)
+
+
+def snapshot(module: Lowered) -> dict[str, Tensor]:
+    """A copy of everything the module has learnt."""
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def affine_only(module: Lowered) -> list[nn.Parameter]:
+    """Scales and shifts: what `--recover bn` trains."""
+    return [p for p in module.parameters() if p.ndim == 1]
 
 
 @dataclass
