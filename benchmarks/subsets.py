@@ -27,6 +27,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "head only": {"target": "macs=1", "recover": "none"},
 }
 """What each method changes of the defaults."""
+INTRODUCTION = """Made by `benchmarks/subsets.py`, whose first lines say how: search on the training split, selection on the first half of the
+test split's images of each class, accuracy on the second half, once. "Lost" is against the original restricted to the wanted
+labels. Rows that are missing have not been run."""
 HEADER = (
     "| model | labels | method | original: free / restricted | pruned (95 % interval) | lost, points | parameters | MACs "
     "| p50 batch 1 | p50 batch 16 | search, s |\n|---|---|---|---|---|---|---|---|---|---|---|"
@@ -136,8 +139,13 @@ def main() -> None:
 def write(out: Path, reports: list[tuple[str, dict[str, Any]]]) -> None:
     """The table as it stands."""
     environment = reports[0][1]["environment"]
-    machine = ", ".join(f"{key} {value}" for key, value in environment.items() if isinstance(value, str))
-    lines = [f"Machine: {machine}", "", *means(reports), "", HEADER, *(row(one, method) for method, one in reports)]
+    machine = ", ".join(
+        f"{key} {environment[key]}" for key in ("cpu", "cores", "simd", "onnxruntime") if key in environment
+    )
+    lines = [
+        "# Label subsets", "", INTRODUCTION, "", f"Machine: {machine}.", "", *means(reports), "", HEADER,
+        *(row(one, method) for method, one in reports),
+    ]  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join(lines) + "\n")
 
