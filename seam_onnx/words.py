@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # --help stays fast
 __all__ = [
     "accuracy",
     "between",
+    "chance",
     "counted",
     "mcnemar",
     "milliseconds",
@@ -45,10 +46,15 @@ def points(new: "Accuracy", old: "Accuracy") -> str:
     return f"{(new.value - old.value) * 100:+.2f} points"
 
 
+def chance(p: float) -> str:
+    """A probability of a test; none is 0."""
+    return f"p = {p:.3f}" if p >= 0.0005 else "p < 0.001"
+
+
 def mcnemar(found: "McNemar") -> str:
     """The test of pruned against original."""
     kind = "exact" if found.exact else "chi-square"
-    return f"McNemar p = {found.p:.3f} ({kind}; {found.b} only pruned right, {found.c} only the original)"
+    return f"McNemar {chance(found.p)} ({kind}; {found.b} only pruned right, {found.c} only the original)"
 
 
 def quantity(number: float) -> str:

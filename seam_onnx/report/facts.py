@@ -4,7 +4,19 @@ from seam_onnx.report.labels import accuracy_tile, paired_rows
 from seam_onnx.report.parts import Row, Tile
 from seam_onnx.report.schema import Report
 from seam_onnx.validate import Timing
-from seam_onnx.words import accuracy, between, mcnemar, milliseconds, points, quantity, ratio, share, size, threads
+from seam_onnx.words import (
+    accuracy,
+    between,
+    chance,
+    mcnemar,
+    milliseconds,
+    points,
+    quantity,
+    ratio,
+    share,
+    size,
+    threads,
+)
 
 __all__ = ["batches", "checks", "kept_of", "notes", "rows", "sentence", "tiles", "timing"]
 
@@ -43,7 +55,7 @@ def sentence(report: Report) -> str:
     )
     return (
         f"{missed}Latency: {speed}. Accuracy: {points(test.pruned, test.restricted)} against the original restricted to the "
-        f"wanted labels, McNemar p = {report.proof.difference.p:.3f}."
+        f"wanted labels, McNemar {chance(report.proof.difference.p)}."
     )
 
 

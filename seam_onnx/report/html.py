@@ -90,7 +90,7 @@ def comparison_page(found: ModelComparison) -> str:
     title = f"{names['original']} and {names['pruned']}: {_listed(found.labels)}"
     old, new = found.paired.original.accuracy, found.paired.pruned.accuracy
     change = f"Accuracy: {words.points(new, old)} against the original restricted to the wanted labels, "
-    lead = f"{change}McNemar p = {found.paired.difference.p:.3f}."
+    lead = f"{change}McNemar {words.chance(found.paired.difference.p)}."
     classes = f"outputs {found.classes['original']} and {found.classes['pruned']}"
     origin = f"{found.samples} samples, {found.split} split; {classes}."
     parity = [] if found.parity is None else [

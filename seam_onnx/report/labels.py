@@ -68,7 +68,7 @@ def paired_rows(found: Paired) -> list[Row]:
         Row("balanced accuracy", words.share(old.balanced, 2), words.share(new.balanced, 2)),
         Row("calibration error", words.share(old.calibration_error, 2), words.share(new.calibration_error, 2)),
         Row("agreement", "", words.accuracy(found.agreement)),
-        Row("McNemar's test", "", f"p = {found.difference.p:.3f}", _split(found)),
+        Row("McNemar's test", "", words.chance(found.difference.p), _split(found)),
         *([Row("ties for the best score", str(old.ties), str(new.ties))] if old.ties or new.ties else []),
     ]
 
