@@ -414,7 +414,7 @@ def test_a_drop_is_followed_to_its_floor_and_back():
     aim = DropAim(0.9)
     assert aim.next([]) == 0.7
     assert aim.next(visited((0.5, 0.895, None))) == pytest.approx(0.35)
-    found = visited((0.5, 0.93, None), (0.35, 0.91, None), (0.2, 0.88, None))
+    found = visited((0.5, 0.93, None), (0.35, 0.91, None), (0.2, 0.87, None))
     assert aim.next(found) is None
     assert aim.candidates(found) == found[::-1]
     assert [aim.holds(point) for point in found] == [True, True, False]

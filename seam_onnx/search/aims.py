@@ -22,8 +22,8 @@ SMALLEST = 0.01
 """Share of the original's cost below which no aim goes on."""
 SHRINK = 0.7
 """Share that one round of an open-ended search leaves."""
-SLACK = 0.01
-"""Accuracy that recovery is expected to give back, at least, beyond what a round's training reaches."""
+SLACK = 0.025
+"""Accuracy that recovery may give back beyond what a round's training reaches; 2.8 points were seen on CIFAR-10."""
 RETRIES = 3
 """Candidates that are recovered, at most."""
 
