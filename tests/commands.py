@@ -15,7 +15,7 @@ from seam_onnx.surgery import cut_head
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits"
 NAMES = tuple("0123456789")
-QUICK = ("--set", "search.least=12", "--set", "search.rounds=2", "--set", "search.views=1")
+QUICK = tuple(f"--set=search.{one}" for one in ("least=12", "rounds=2", "views=1", "proposals=2"))
 """A prune of few steps, for tests that are not about accuracy."""
 
 

@@ -17,7 +17,7 @@ from seam_onnx.request import Request
 from seam_onnx.settings import dump
 
 MODEL, DATA = DIGITS / "model.onnx", DIGITS / "data.npz"
-FEW = {"epochs": 1, "least": 12, "rounds": 2, "views": 1}
+FEW = {"epochs": 1, "least": 12, "rounds": 2, "views": 1, "proposals": 2}
 
 
 def test_every_public_name_is_there_and_documented():

@@ -24,7 +24,7 @@ from seam_onnx.settings import dump, recipe_hash
 from seam_onnx.solution import Solution, encoded, read_solutions
 
 DATA = DIGITS.parent / "data.npz"
-FAST = Recipe(least=12, epochs=1, rounds=2, views=1)
+FAST = Recipe(least=12, epochs=1, rounds=2, views=1, proposals=2)
 
 
 @pytest.fixture(scope="module")

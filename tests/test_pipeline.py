@@ -23,7 +23,7 @@ from seam_onnx.report import Report
 from seam_onnx.search import Recipe, SeamRecipe
 
 ARRAYS = DIGITS.parent / "data.npz"
-FAST = Recipe(least=60, epochs=1, rounds=2, views=1)
+FAST = Recipe(least=60, epochs=1, rounds=2, views=1, proposals=2)
 ENOUGH = Recipe(least=240, epochs=4, rounds=4, views=3)
 
 
@@ -311,7 +311,7 @@ def test_a_real_resnet_of_either_exporter(exporter, cifar, tmp_path):
     model = REAL / "onnx" / f"cifar10_resnet20_{exporter}.onnx"
     if not model.is_file():
         pytest.skip(f"no real model: {model.name} is absent")
-    recipe = Recipe(least=8, epochs=1, rounds=1, views=1)
+    recipe = Recipe(least=8, epochs=1, rounds=1, views=1, proposals=1)
     report = reengineer(request(tmp_path, "cat,dog", model, cifar.path, flags=cifar.flags, recipe=recipe))
     holds_together(report)
     assert report.problem.labels == ("cat", "dog")

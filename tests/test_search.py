@@ -519,7 +519,7 @@ def test_training_lowers_the_loss():
 
 # ---- channels: the whole search -------------------------------------------------------------------------------------
 
-SHORT = Recipe(least=24, epochs=1, rounds=2, views=1)
+SHORT = Recipe(least=24, epochs=1, rounds=2, views=1, proposals=2)
 
 
 @pytest.mark.parametrize("recover", ["none", "fast", "bn", "finetune"])
