@@ -23,7 +23,7 @@ report = seam_onnx.reengineer(
     data=data,  # x_train, y_train, x_test, y_test, as an .npz would have; a pair (x, y) will do
     layout="none",  # arrays go as they are: nothing is scaled, resized or augmented
     output="build/examples/seven.onnx",
-    epochs=2, least=60, views=2,  # a few seconds; leave them out for a real run
+    epochs=2, least=60, views=2, rounds=2, proposals=2,  # a few seconds; leave them out for a real run
     overwrite=True,
 )  # fmt: skip
 

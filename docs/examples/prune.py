@@ -12,7 +12,7 @@ report = seam_onnx.reengineer(
     data=DIGITS / "data.npz",
     output="build/examples/three-or-eight.onnx",
     target="macs=0.3",
-    epochs=2, least=60, views=2,  # a few seconds; leave them out for a real run
+    epochs=2, least=60, views=2, rounds=2, proposals=2,  # a few seconds; leave them out for a real run
     overwrite=True,
 )  # fmt: skip
 

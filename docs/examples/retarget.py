@@ -9,7 +9,7 @@ COMMON = {"labels": [3, 8], "data": DIGITS / "data.npz", "overwrite": True}
 
 first = seam_onnx.reengineer(
     DIGITS / "model.onnx", **COMMON, output="build/examples/small.onnx", target="macs=0.2",
-    epochs=2, least=60, views=2, proposals=2,  # a few seconds; leave them out for a real run
+    epochs=2, least=60, views=2, rounds=3, proposals=2,  # a few seconds; leave them out for a real run
 )  # fmt: skip
 for point in first.pareto:
     print(f"{point.macs:.0%} of the MACs, {point.latency_ms:.3f} ms, {point.val_accuracy:.1%} on validation")
