@@ -103,6 +103,8 @@ def check_request(request: Request) -> None:
     ):
         if given not in known:
             raise UsageError(f"{name} {given!r}", "is unknown", f"choose from {', '.join(known)}")
+    if request.resume_from is not None and request.granularity != "channel":
+        raise UsageError("--resume-from", "serves granularity channel alone", "leave one of them out")
 
 
 def check_output(request: Request, model: Model) -> None:

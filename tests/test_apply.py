@@ -219,6 +219,20 @@ def test_the_masks_are_no_other_file_of_the_command(call, tmp_path):
     refused(call(*words), 2, "is an input file")
 
 
+def test_resuming_from_what_does_not_fit_is_refused(call, tmp_path):
+    output = tmp_path / "pets.onnx"
+    assert call(*prune(output)).code == 0
+    again = ("prune", DIGITS, "--data", DATA, "--quiet", "-o", tmp_path / "x.onnx", "--resume-from", masks_of(output))
+    refused(call(*again, "--labels", "1,2"), 2, "is about 3, 8", "search anew")
+    refused(call(*again, "--labels", "3,8", "--granularity", "weight"), 2, "granularity channel alone")
+    none = tmp_path / "none.masks.safetensors"
+    refused(call(*again[:-1], none, "--labels", "3,8"), 2, "none.masks.safetensors", "no such file")
+    damaged = tmp_path / "damaged.masks.safetensors"
+    damaged.write_bytes(masks_of(output).read_bytes()[:500])
+    refused(call(*again[:-1], damaged, "--labels", "3,8"), 2, "damaged.masks.safetensors")
+    assert not (tmp_path / "x.onnx").exists()
+
+
 def write_both(output: Path) -> None:
     with atomic.writing(output) as path:
         path.write_text("model")
