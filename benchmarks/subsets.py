@@ -29,9 +29,9 @@ METHODS: dict[str, dict[str, Any]] = {
 """What each method changes of the defaults."""
 INTRODUCTION = """Made by `benchmarks/subsets.py`, whose first lines say how: search on the training split, selection on the
 first half of the test split's images of each class, accuracy on the second half, once. "Lost" is against the original
-restricted to the wanted labels. Rows that are missing have not been run; those here are one seed, from commits a little before
-this table. While the search was being built, trial runs on `ship`, `bird` and `cat,dog` printed accuracies on the second
-half too, so these three are not untouched."""
+restricted to the wanted labels. Rows that are missing have not been run; those here are one seed, from commits a
+little before this table. While the search was being built, trial runs on `ship`, `bird` and `cat,dog` printed
+accuracies on the second half too, so these three are not untouched."""
 HEADER = (
     "| model | labels | method | original: free / restricted | pruned (95 % interval) | lost, points | parameters | MACs "
     "| p50 batch 1 | p50 batch 16 | search, s |\n|---|---|---|---|---|---|---|---|---|---|---|"
