@@ -27,7 +27,6 @@ from seam_onnx.search import (
     LatencyAim,
     Recipe,
     SeamRecipe,
-    Target,
     Views,
     Visited,
     evaluate,
@@ -38,6 +37,7 @@ from seam_onnx.search import (
 )
 from seam_onnx.search.ladders import measure_ladders
 from seam_onnx.search.normalise import fold, normalise
+from seam_onnx.search.price import macs, params
 from seam_onnx.search.select import Ladder, rungs, select
 from seam_onnx.search.train import Clock, Trainer, objective
 from seam_onnx.search.views import Batch, augmented
@@ -335,10 +335,10 @@ def test_ladders_begin_with_what_matters_least():
 @pytest.mark.parametrize("step", [4, 8])
 def test_select_meets_the_goal_in_multiples(metric, ratio, step):
     model, ladders = measured(step=step)
-    channels, target = analyze(model), Target(metric, ratio)
-    whole = target.of(channels.cost(channels.everything()))
-    alive = select(channels, ladders, target, ratio * whole)
-    assert target.of(channels.cost(alive)) <= ratio * whole
+    channels, price = analyze(model), {"macs": macs, "params": params}[metric]
+    whole = price(channels, channels.everything())
+    alive = select(channels, ladders, price, ratio * whole)
+    assert price(channels, alive) <= ratio * whole
     for ladder in ladders:
         left = alive[ladder.order]
         assert left.sum() % step == 0
@@ -348,9 +348,9 @@ def test_select_meets_the_goal_in_multiples(metric, ratio, step):
 def test_select_stops_where_nothing_is_left_to_drop():
     model, ladders = measured()
     channels = analyze(model)
-    alive = select(channels, ladders, Target("macs", 1e-6), 0.0)
+    alive = select(channels, ladders, macs, 0.0)
     assert sorted(int(alive[ladder.order].sum()) for ladder in ladders) == [0, 8]
-    assert select(channels, ladders, Target("macs", 1.0), 1e18).all()
+    assert select(channels, ladders, macs, 1e18).all()
 
 
 def test_select_prefers_what_costs_nothing():
@@ -361,7 +361,7 @@ def test_select_prefers_what_costs_nothing():
         for k, ladder in enumerate(ladders)
     ]
     goal = channels.cost(channels.everything()).macs - 1
-    alive = select(channels, free, Target("macs", 0.99), goal)
+    alive = select(channels, free, macs, goal)
     assert alive[free[0].order].all()
     assert not alive[free[1].order].all()
 

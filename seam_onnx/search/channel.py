@@ -24,7 +24,7 @@ from seam_onnx.search.aims import Aim
 from seam_onnx.search.ladders import ladders_by
 from seam_onnx.search.normalise import fold, normalise
 from seam_onnx.search.rounds import Rounds
-from seam_onnx.search.select import Ladder, Target, select, shaken
+from seam_onnx.search.select import Ladder, select, shaken
 from seam_onnx.search.train import Clock, Recipe, Trainer, affine_only, snapshot
 from seam_onnx.search.trial import Trial
 from seam_onnx.search.views import Batch, Views, evaluate
@@ -86,8 +86,8 @@ class ChannelSearch:
         self.total = max(recipe.least, round(recipe.epochs * self.steps))
         self.done = 0
         channels = analyze(base)
-        self.target = Target("params" if aim.metric == "params" else "macs", 1.0)
-        self.whole = self.target.of(channels.cost(channels.everything()))
+        self.whole = aim.price(channels, channels.everything())
+        self.macs = channels.cost(channels.everything()).macs
         self.batches = self.endless()
         self.rounds = Rounds(base, step)
         self.model = self.rounds.base
@@ -169,7 +169,7 @@ class ChannelSearch:
         rng = np.random.default_rng(self.recipe.seed + len(self.curve))
         found: dict[bytes, Alive] = {}
         for index in range(self.recipe.proposals):
-            alive = select(channels, shaken(ladders, SPREAD if index else 0.0, rng), self.target, goal)
+            alive = select(channels, shaken(ladders, SPREAD if index else 0.0, rng), self.aim.price, goal)
             if not alive.all():
                 found.setdefault(alive.tobytes(), alive)
         return list(found.values())
@@ -183,7 +183,7 @@ class ChannelSearch:
     def train(self, stage: str, steps: int, *, choose: bool = False) -> None:
         """One cycle of the learning rate; with `choose` the best reading on validation stays."""
         module, kept = self.trainable(), self.kept()
-        clock = Clock(self.recipe.rate * (1 - min(kept, 0.9)) ** 2, max(1, steps))
+        clock = Clock(self.recipe.rate * (1 - min(self.left(), 0.9)) ** 2, max(1, steps))
         trained = affine_only(module) if self.recover == "bn" else None
         trainer = Trainer(module, self.recipe, clock, trained, self.views.engine)
         period, best, state = max(self.steps, clock.total // READINGS), -1.0, None
@@ -226,7 +226,12 @@ class ChannelSearch:
     def kept(self) -> float:
         """Cost of the present network, of the original's."""
         channels = analyze(self.model)
-        return self.target.of(channels.cost(channels.everything())) / self.whole
+        return self.aim.price(channels, channels.everything()) / self.whole
+
+    def left(self) -> float:
+        """How much of the network is left, for the learning rate; of the milliseconds a part is there whatever goes."""
+        channels = analyze(self.model)
+        return channels.cost(channels.everything()).macs / self.macs if self.aim.metric == "latency" else self.kept()
 
 
 def search_channels(
