@@ -2,8 +2,8 @@
 
     price = latencies(model, LayerTimes("cpu").of, step=8)
 
-Per layer the widths are all multiples of the step where they are few, else some of them; channels that nothing may remove are
-always there. Layers of the same shape share their figures, so that a network of equal blocks needs few.
+Per layer the widths are all multiples of the step where they are few, else some of them; channels that nothing may
+remove are always there. Layers of the same shape share their figures, so that a network of equal blocks needs few.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,8 +47,8 @@ def latencies(model: Model, times: Times, step: int = 1) -> Latencies:
     known = times([layer for grid in grids.values() for layer in grid])
     found = {}
     for name, grid in grids.items():
-        values = [known[layer.key] for layer in grid]
-        if None not in values:
+        values = [ms for layer in grid if (ms := known[layer.key]) is not None]
+        if len(values) == len(grid):
             found[name] = LayerLatency(widths[name], np.reshape(values, [len(axis) for axis in widths[name]]))
     return Latencies(found, rate(channels, found))
 

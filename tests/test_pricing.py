@@ -42,9 +42,7 @@ def macs_of(layer: Layer) -> float:
 
 def in_blocks(layers: list[Layer]) -> dict[str, float | None]:
     """A machine that makes 16 channels in the time of one."""
-    return {
-        one.key: float(-(-one.weight[0] // 16) * one.weight[1]) if one.op == "Conv" else 0.01 for one in layers
-    }
+    return {one.key: float(-(-one.weight[0] // 16) * one.weight[1]) if one.op == "Conv" else 0.01 for one in layers}
 
 
 # ---- prices ----------------------------------------------------------------------------------------------------------

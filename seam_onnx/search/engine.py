@@ -1,8 +1,9 @@
 """How torch computes fastest here: threads, number format, memory layout. Measured, not assumed.
 
-`auto` leaves both to a timing; what it chose is written `bf16/2` (bfloat16, two threads), and so pinned a search computes the
-same again. Small layers and busy machines are faster with one thread; recent CPUs and GPUs are about twice as fast in bfloat16 with
-channels last, older ones slower. Weights, optimiser and losses stay float32: only what `torch.autocast` lowers is rounded.
+`auto` leaves both to a timing; what it chose is written `bf16/2` (bfloat16, two threads), and so pinned a search
+computes the same again. Small layers and busy machines are faster with one thread; recent CPUs and GPUs are about twice as
+fast in bfloat16 with channels last, older ones slower. Weights, optimiser and losses stay float32: only what
+`torch.autocast` lowers is rounded.
 """
 
 import math
@@ -95,7 +96,8 @@ def engines(text: str, device: str) -> list[Engine]:
 def fastest_engine(module: nn.Module, x: Tensor, pinned: str = "auto") -> Iterator[Engine]:
     """Within the block torch uses as many threads as the engine says, which trains fastest on x (N, ...).
 
-    Cost: four passes forwards and backwards for each of what `engines` leaves (two on a GPU, four on a CPU with several threads).
+    Cost: four passes forwards and backwards for each that `engines` leaves (two on a GPU, four on a CPU with several
+    threads).
 
     Raises:
         UsageError: what is pinned makes no sense, or the machine or the network cannot do it.

@@ -1,7 +1,7 @@
 """What a network costs, as a search counts it: multiply-adds, parameters, or the milliseconds of its layers.
 
-Milliseconds come as a value, a `Latencies`: search runs no onnxruntime. A layer's are known at some widths and taken to be linear
-between them, one axis after the other; a layer of an unknown kind costs what its multiply-adds would cost elsewhere.
+Milliseconds come as a value, a `Latencies`: search runs no onnxruntime. A layer's are known at some widths and taken to be
+linear between them, one axis after the other; a layer of an unknown kind costs what its multiply-adds would elsewhere.
 """
 
 from collections.abc import Mapping

@@ -56,7 +56,8 @@ def select(channels: Channels, ladders: Sequence[Ladder], price: Price, goal: fl
 
     Greedy: of all steps from where each group stands to any lower rung, take the one with the least change of the logits
     for each unit of cost saved; what is saved beyond the goal does not count. A saving of multiply-adds or parameters only
-    shrinks as other channels go, so a lazy queue gives the same choice as rating every step every time; of milliseconds nearly.
+    shrinks as other channels go, so a lazy queue gives the same choice as rating every step every time; one of
+    milliseconds nearly does.
 
     Returns:
         bool (labels,).

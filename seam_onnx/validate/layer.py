@@ -3,11 +3,12 @@
     ms = layer_ms(Layer("Conv", (1, 16, 32, 32), (16, 16, 3, 3), {"pads": (1, 1, 1, 1)}))
 
 A session around a single layer would mostly measure the session, and the change of memory layout that onnxruntime makes
-before and after a convolution. So two models are timed in turns, in which one and `COPIES` layers with different weights read the
-same input: what one more layer adds is its time. A global pooling behind each convolution keeps its output in the layout that
-convolutions like, as a neighbour in a network does.
+before and after a convolution. So two models are timed in turns, in which one and `COPIES` layers with different weights
+read the same input: what one more layer adds is its time. A global pooling behind each convolution keeps its output in the
+layout that convolutions like, as a neighbour in a network does.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -26,8 +27,6 @@ COPIES: Final = 3
 ROUNDS: Final = 11
 """Samples of either model; the median counts."""
 
-Value = int | float | str | tuple[int, ...]
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -39,7 +38,7 @@ class Layer:
     """Shape of the input, batch first."""
     weight: tuple[int, ...]
     """Shape of the weight."""
-    attributes: Mapping[str, Value] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     """Of the node."""
     dtype: str = "float32"
     """Of input and weight."""
@@ -73,13 +72,13 @@ def layer_ms(layer: Layer, provider: Provider = "cpu", threads: int = 1) -> floa
 
 
 def layer_model(layer: Layer, copies: int) -> bytes:
-    """An ONNX file with this many of a layer side by side, on one input, each with random weights and an output of its own."""
+    """An ONNX file with this many of a layer side by side on one input, each with random weights and its own output."""
     import onnx  # here, so that peak_memory's process does without it
     from onnx import helper, numpy_helper
 
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(layer.dtype))
     rng, nodes, weights, outputs = np.random.default_rng(0), [], [], []
-    scale = 1 / np.sqrt(max(1, np.prod(layer.weight[1:])))
+    scale = math.prod(layer.weight[1:]) ** -0.5
     for copy in range(copies):
         array: Any = scale * rng.standard_normal(layer.weight)
         weights.append(numpy_helper.from_array(array.astype(layer.dtype), f"w{copy}"))

@@ -67,7 +67,7 @@ class LayerTimes:
             return {}
 
     def write(self) -> None:
-        """Keep what is known, with what another run has found meanwhile; a folder that cannot be written is no reason to fail."""
+        """Keep what is known, with what another run has found meanwhile; where nothing can be written, do without."""
         text = json.dumps({"machine": self.machine, "layers": self.read() | self.known}, indent=1)
         with contextlib.suppress(PathError):
             write_text(self.path, text)
