@@ -7,7 +7,7 @@ from seam_onnx.values import Count, Natural, NotNegative, Positive, Share
 
 __all__ = ["Criterion", "Recipe", "SeamRecipe"]
 
-Criterion = Literal["effect", "magnitude", "random"]
+Criterion = Literal["effect", "taylor", "magnitude", "random"]
 """By what channels are ranked."""
 
 
@@ -38,7 +38,7 @@ class Recipe:
     proposals: Natural = 8
     """Choices of channels that are tried in each round: cut, refitted, and compared by the loss against the teacher."""
     criterion: Criterion = "effect"
-    """What decides which channels go: their measured effect on the logits; magnitude and random are for comparison."""
+    """What decides which channels go: their measured effect on the logits; the others are there to compare with."""
     views: Natural = 12
     """Augmented copies of the training data that are used in turn."""
     seed: Count = 0
