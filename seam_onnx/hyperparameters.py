@@ -37,6 +37,8 @@ class Recipe:
     """Removals on the way to a share of MACs or parameters, each of the same factor."""
     proposals: Natural = 8
     """Choices of channels that are tried in each round: cut, refitted, and compared by the loss against the teacher."""
+    finalists: Natural = 3
+    """Of these, the best are trained for a while before one is taken."""
     criterion: Criterion = "effect"
     """What decides which channels go: their measured effect on the logits; the others are there to compare with."""
     views: Natural = 12
