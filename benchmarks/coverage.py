@@ -18,14 +18,23 @@ matrix products (values, FFN). *Gradients* counts the float weights that get a f
 import argparse
 import json
 import math
-import subprocess
-import sys
+import multiprocessing
+import os
 import time
-import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import torch
 from catalogue import EXPORTERS, MODELS, export
+
+from seam_onnx.channels import analyze
+from seam_onnx.lowering import lower
+from seam_onnx.model import load
+from seam_onnx.surgery import apply_masks, channel_masks, plan_removal, remove_channels
 
 LIMIT = 600
 """Seconds for one export, and for one check."""
@@ -35,14 +44,6 @@ GOOD = 1e-4
 
 def check(path: Path) -> dict[str, Any]:
     """Everything about one file."""
-    import numpy as np
-    import torch
-
-    from seam_onnx.channels import analyze
-    from seam_onnx.lowering import lower
-    from seam_onnx.model import load
-    from seam_onnx.surgery import apply_masks, channel_masks, plan_removal, remove_channels
-
     torch.set_num_threads(1)
     row: dict[str, Any] = {}
     start = time.perf_counter()
@@ -93,8 +94,6 @@ def most(model: Any) -> float:
 
 def attention(model: Any, channels: Any) -> list[float]:
     """Free shares of the residual stream, of queries and keys, and of the rest; nothing where no queries meet keys."""
-    import numpy as np
-
     if not channels.meetings:
         return []
     norms = {n.name for n in model.graph if n.op_type in ("LayerNormalization", "RMSNormalization")}
@@ -109,15 +108,11 @@ def attention(model: Any, channels: Any) -> list[float]:
 
 def joined(parts: Any) -> Any:
     """Labels, each once."""
-    import numpy as np
-
     return np.unique(np.concatenate([np.zeros(0, int), *(np.reshape(part, -1) for part in parts)]))
 
 
 def inputs(model: Any) -> list[Any]:
     """A random input of batch 1, and of batch 3 where the batch is dynamic."""
-    import numpy as np
-
     (value,) = model.graph.inputs
     dims, rng = model.shapes[value], np.random.default_rng(0)
     batches = [dims[0]] if isinstance(value.shape[0], int) else [1, 3]
@@ -128,9 +123,6 @@ def inputs(model: Any) -> list[Any]:
 
 def run(model: Any, x: Any) -> tuple[Any]:
     """The first output by onnxruntime."""
-    import onnx_ir as ir
-    import onnxruntime as ort
-
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     content = ir.to_proto(model.proto).SerializeToString()
@@ -140,8 +132,6 @@ def run(model: Any, x: Any) -> tuple[Any]:
 
 def tensor(module: Any, x: Any) -> Any:
     """The module's output as an array."""
-    import torch
-
     return module(torch.from_numpy(x)).numpy()
 
 
@@ -153,10 +143,6 @@ def worst(pairs: Any) -> float:
 
 def gradients(model: Any, x: Any) -> str:
     """How many float weights (scalars and stored statistics apart) get a finite gradient that is not zero everywhere."""
-    import torch
-
-    from seam_onnx.lowering import lower
-
     module = lower(model)
     y = module(torch.from_numpy(x))
     (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
@@ -166,13 +152,32 @@ def gradients(model: Any, x: Any) -> str:
     return f"{len(good)}/{len(given)}"
 
 
-def step(arguments: list[str], limit: int) -> str:
-    """Run this file in a process of its own; the last line of its errors, or nothing."""
+def step(limit: int, task: Callable[..., None], *arguments: Any) -> str:
+    """Run a function in a process of its own, forked from this one; why it failed, or nothing."""
+    forks = multiprocessing.get_context("fork")
+    receiver, sender = forks.Pipe(duplex=False)
+    child = forks.Process(target=attempt, args=(sender, task, arguments))
+    child.start()
+    sender.close()
     try:
-        done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        return f"took more than {limit} s"
-    return "" if not done.returncode else (done.stderr.strip().splitlines() or ["no message"])[-1]
+        message = str(receiver.recv()) if receiver.poll(limit) else f"took more than {limit} s"
+    except EOFError:
+        message = "the process broke off"
+    child.kill()
+    child.join()
+    return message
+
+
+def attempt(sender: Any, task: Callable[..., None], arguments: Sequence[Any]) -> None:
+    """What such a process does; nobody reads what libraries print."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        task(*arguments)
+        sender.send("")
+    except Exception as error:
+        sender.send(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else 'no message'}")
 
 
 def make_row(work: Path, name: str, exporter: str, again: bool) -> dict[str, Any]:
@@ -181,15 +186,20 @@ def make_row(work: Path, name: str, exporter: str, again: bool) -> dict[str, Any
     if path.exists() and not again:
         return dict(json.loads(path.read_text()))
     row: dict[str, Any] = {"model": name, "library": MODELS[name].library, "exporter": exporter}
-    failure = "" if file.exists() else step(["--export", name, exporter, str(file)], LIMIT)
+    failure = "" if file.exists() else step(LIMIT, export, name, exporter, str(file))
     if failure:
         row["refused"] = f"export: {failure}"
-    elif failure := step(["--check", str(file), str(path)], LIMIT):
+    elif failure := step(LIMIT, keep_check, file, path):
         row["refused"] = failure
     else:
         row |= json.loads(path.read_text())
     path.write_text(json.dumps(row, indent=1))
     return row
+
+
+def keep_check(file: Path, path: Path) -> None:
+    """Check a file and write down what came out."""
+    path.write_text(json.dumps(check(file)))
 
 
 def verdict(row: dict[str, Any]) -> str:
@@ -232,15 +242,7 @@ def main() -> None:
     parser.add_argument("--exporters", nargs="*", default=list(EXPORTERS), choices=EXPORTERS)
     parser.add_argument("--again", action="store_true", help="check again what has a row")
     parser.add_argument("--out", type=Path, help="markdown file to write")
-    parser.add_argument("--export", nargs=3, help=argparse.SUPPRESS)
-    parser.add_argument("--check", nargs=2, type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.export:
-        export(*options.export)
-    elif options.check:
-        options.check[1].write_text(json.dumps(check(options.check[0])))
-    else:
-        sweep(options)
+    sweep(parser.parse_args())
 
 
 def sweep(options: argparse.Namespace) -> None:
@@ -263,8 +265,4 @@ def sweep(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
+    main()
