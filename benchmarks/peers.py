@@ -29,7 +29,8 @@ LIMIT = 300
 RATIO = 0.5
 TORCH = "torch"
 """Stands for the exporter where there is none."""
-OURS = ("L1", "L2", "L3")
+LAWS = ("L1", "L2", "L3")
+PEERS = ("seam-onnx", "onnxsim", "Torch-Pruning")
 
 
 def simplified(path: Path) -> dict[str, Any]:
@@ -124,14 +125,14 @@ def make_row(work: Path, name: str, exporter: str) -> dict[str, Any]:
 
 
 def collected(work: Path, exporters: list[str]) -> list[dict[str, Any]]:
-    """What exists, one record a model and exporter: ours, onnxsim's and Torch-Pruning's."""
+    """What exists, one record a model and exporter with the row of each of `PEERS`."""
     found = []
     for name in MODELS:
         for exporter in exporters:
             paths = {
-                "ours": work / "rows" / f"{name}.{exporter}.json",
+                "seam-onnx": work / "rows" / f"{name}.{exporter}.json",
                 "onnxsim": work / "peers" / f"{name}.{exporter}.json",
-                "torch-pruning": work / "peers" / f"{name}.{TORCH}.json",
+                "Torch-Pruning": work / "peers" / f"{name}.{TORCH}.json",
             }
             rows = {peer: json.loads(path.read_text()) for peer, path in paths.items() if path.exists()}
             if "onnxsim" in rows:
@@ -141,30 +142,34 @@ def collected(work: Path, exporters: list[str]) -> list[dict[str, Any]]:
 
 def share(row: dict[str, Any] | None) -> float | None:
     """What went, if the model still runs (and, in our rows, all laws hold); None where it does not."""
-    if row is None or "error" in row or "refused" in row or any(not row.get(k, 0.0) <= 1e-4 for k in OURS):
+    if row is None or "error" in row or "refused" in row or any(not row.get(k, 0.0) <= 1e-4 for k in LAWS):
         return None
     return float(row["gone"])
 
 
 def table(records: list[dict[str, Any]]) -> str:
     """The records as markdown, the means, and what stopped a peer."""
-    peers = ("ours", "onnxsim", "torch-pruning")
     lines = ["| model | exporter | seam-onnx | onnxsim | Torch-Pruning |", "|---|---|---|---|---|"]
     for r in records:
-        lines.append(f"| {r['model']} | {r['exporter']} | {' | '.join(cell(r.get(peer)) for peer in peers)} |")
+        lines.append(f"| {r['model']} | {r['exporter']} | {' | '.join(cell(r.get(peer)) for peer in PEERS)} |")
     lines += ["", "| on average | models | run | gone where it runs | gone, 0 where it does not | at least 20 % |"]
     lines += ["|---|---|---|---|---|---|"]
-    for peer in peers:
-        for exporter in dict.fromkeys(r["exporter"] for r in records) if peer != "torch-pruning" else [TORCH]:
+    for peer in PEERS:
+        for exporter in dict.fromkeys(r["exporter"] for r in records) if peer != "Torch-Pruning" else [TORCH]:
             rows = {r["model"]: r[peer] for r in records if peer in r and exporter in (r["exporter"], TORCH)}
-            lines += [average(f"{peer.replace('ours', 'seam-onnx')}, {exporter}", [share(r) for r in rows.values()])]
-    reasons = {f"- {p}, {r['model']}{where(r, p)}: {r[p]['error']}" for r in records for p in peers[1:] if p in r and "error" in r[p]}  # fmt: skip
-    return "\n".join([*lines, "", *sorted(reasons)]) + "\n"
+            lines += [average(f"{peer}, {exporter}", [share(row) for row in rows.values()])]
+    return "\n".join([*lines, "", *reasons(records)]) + "\n"
+
+
+def reasons(records: list[dict[str, Any]]) -> list[str]:
+    """What stopped a peer, by peer and model."""
+    stopped = [(peer, r) for peer in PEERS for r in records if "error" in r.get(peer, {})]
+    return list(dict.fromkeys(f"- {peer}, {r['model']}{where(r, peer)}: {r[peer]['error']}" for peer, r in stopped))
 
 
 def where(record: dict[str, Any], peer: str) -> str:
     """The exporter, for a peer that read its file."""
-    return "" if peer == "torch-pruning" else f", {record['exporter']}"
+    return "" if peer == "Torch-Pruning" else f", {record['exporter']}"
 
 
 def cell(row: dict[str, Any] | None) -> str:
@@ -187,10 +192,10 @@ HEAD = """# Beside its peers
     python benchmarks/coverage.py --work build/coverage
     python benchmarks/peers.py --work build/coverage --out docs/peers.md
 
-Share of the parameters that goes when half of every width is asked for; `fails`: the model does not run afterwards (or, for
-seam-onnx, a law of [coverage.md](coverage.md) does not hold). How each peer is called and what is counted is said at the top of
-`benchmarks/peers.py`. onnxsim {onnxsim} reads the same files, Torch-Pruning {torch} the torch modules that were exported. Of the
-three only seam-onnx proves its result against a masked model; no accuracy is compared here, the weights are random.
+Share of the parameters that goes when half of every width is asked for; `fails`: the model does not run afterwards (or,
+for seam-onnx, a law of [coverage.md](coverage.md) does not hold). How each peer is called, and what is counted, is said at
+the top of `benchmarks/peers.py`. onnxsim {onnxsim} reads the same files, Torch-Pruning {torch} the torch modules that were
+exported. Only seam-onnx's result is compared with a masked model; no accuracy is compared here, the weights are random.
 
 """
 
