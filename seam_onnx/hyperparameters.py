@@ -5,10 +5,12 @@ from typing import Literal
 
 from seam_onnx.values import Count, Natural, NotNegative, Positive, Share
 
-__all__ = ["Criterion", "Recipe", "SeamRecipe"]
+__all__ = ["Criterion", "Price", "Recipe", "SeamRecipe"]
 
 Criterion = Literal["effect", "taylor", "magnitude", "random"]
 """By what channels are ranked."""
+Price = Literal["latency", "macs"]
+"""What a search towards a latency pays with."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Recipe:
     """Of these, the best are trained for a while before one is taken."""
     criterion: Criterion = "effect"
     """What decides which channels go: their measured effect on the logits; the others are there to compare with."""
+    price: Price = "latency"
+    """What a cut has to save on the way to a latency: milliseconds of layers, measured; macs is for comparison."""
     views: Natural = 12
     """Augmented copies of the training data that are used in turn."""
     seed: Count = 0

@@ -27,7 +27,6 @@ from seam_onnx.search import (
     LatencyAim,
     Recipe,
     SeamRecipe,
-    Target,
     Views,
     Visited,
     evaluate,
@@ -39,6 +38,7 @@ from seam_onnx.search import (
 from seam_onnx.search.augment import augmented
 from seam_onnx.search.ladders import ladders_by, measure_ladders
 from seam_onnx.search.normalise import fold, normalise
+from seam_onnx.search.price import macs, params
 from seam_onnx.search.select import Ladder, rungs, select
 from seam_onnx.search.train import Clock, Trainer, objective
 from seam_onnx.search.views import Batch
@@ -345,10 +345,10 @@ def test_ladders_begin_with_what_matters_least(criterion):
 @pytest.mark.parametrize("step", [4, 8])
 def test_select_meets_the_goal_in_multiples(metric, ratio, step):
     model, ladders = measured(step=step)
-    channels, target = analyze(model), Target(metric, ratio)
-    whole = target.of(channels.cost(channels.everything()))
-    alive = select(channels, ladders, target, ratio * whole)
-    assert target.of(channels.cost(alive)) <= ratio * whole
+    channels, price = analyze(model), {"macs": macs, "params": params}[metric]
+    whole = price(channels, channels.everything())
+    alive = select(channels, ladders, price, ratio * whole)
+    assert price(channels, alive) <= ratio * whole
     for ladder in ladders:
         left = alive[ladder.order]
         assert left.sum() % step == 0
@@ -358,9 +358,9 @@ def test_select_meets_the_goal_in_multiples(metric, ratio, step):
 @pytest.mark.parametrize("ratio", [0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1])
 def test_nothing_that_the_goal_has_room_for_stays_away(ratio):
     model, ladders = measured(step=4)
-    channels, target = analyze(model), Target("macs", ratio)
-    goal = ratio * target.of(channels.cost(channels.everything()))
-    alive = select(channels, ladders, target, goal)
+    channels = analyze(model)
+    goal = ratio * macs(channels, channels.everything())
+    alive = select(channels, ladders, macs, goal)
     places = [(0, *ladder.counts).index(int((~alive[ladder.order]).sum())) - 1 for ladder in ladders]
     for index, ladder in enumerate(ladders):
         for rung in range(-1, places[index]):
@@ -369,15 +369,15 @@ def test_nothing_that_the_goal_has_room_for_stays_away(ratio):
                 moved = [rung if k == index else place for k, place in enumerate(places)]
                 gone = [one.order[: (0, *one.counts)[place + 1]] for one, place in zip(ladders, moved, strict=True)]
                 left = np.logical_and.reduce([channels.without(part) for part in gone])
-                assert target.of(channels.cost(left)) > goal
+                assert macs(channels, left) > goal
 
 
 def test_select_stops_where_nothing_is_left_to_drop():
     model, ladders = measured()
     channels = analyze(model)
-    alive = select(channels, ladders, Target("macs", 1e-6), 0.0)
+    alive = select(channels, ladders, macs, 0.0)
     assert sorted(int(alive[ladder.order].sum()) for ladder in ladders) == [0, 8]
-    assert select(channels, ladders, Target("macs", 1.0), 1e18).all()
+    assert select(channels, ladders, macs, 1e18).all()
 
 
 def test_select_prefers_what_costs_nothing():
@@ -388,7 +388,7 @@ def test_select_prefers_what_costs_nothing():
         for k, ladder in enumerate(ladders)
     ]
     goal = channels.cost(channels.everything()).macs - 1
-    alive = select(channels, free, Target("macs", 0.99), goal)
+    alive = select(channels, free, macs, goal)
     assert alive[free[0].order].all()
     assert not alive[free[1].order].all()
 

@@ -12,7 +12,6 @@ that every point is worth keeping: another target later chooses among them, with
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from seam_onnx.channels import analyze
 from seam_onnx.lowering import write_back
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
@@ -20,8 +19,8 @@ from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.search.aims import Aim
 from seam_onnx.search.cut import FIT, Cutter
 from seam_onnx.search.normalise import fold
+from seam_onnx.search.price import price_of
 from seam_onnx.search.rounds import Rounds
-from seam_onnx.search.select import Target
 from seam_onnx.search.train import Recipe, Trainer, affine_only, snapshot
 from seam_onnx.search.training import Training
 from seam_onnx.search.trial import Trial
@@ -73,14 +72,13 @@ class ChannelSearch:
         check: Check, observer: Observer = silent,
     ) -> None:  # fmt: skip
         self.aim, self.recipe, self.recover, self.check, self.observer = aim, recipe, recover, check, observer
-        self.training = Training(logits, views, recipe)
-        channels = analyze(base)
-        target = Target("params" if aim.metric == "params" else "macs", 1.0)
-        whole = target.of(channels.cost(channels.everything()))
+        self.training = Training(base, logits, views, recipe)
         self.rounds = Rounds(base, step)
         self.model = self.rounds.base
         self.original = self.training.lowered(self.model)
-        self.cutter = Cutter(self.original, self.training, self.rounds, target, whole, step, recover)
+        self.cutter = Cutter(
+            self.original, self.training, self.rounds, aim.price, price_of(base, aim.price), step, recover
+        )
         self.total, self.done = self.training.total, 0
         self.curve: list[Point] = []
 
@@ -148,7 +146,9 @@ class ChannelSearch:
     def train(self, stage: str, steps: int, *, choose: bool = False) -> None:
         """One cycle of the learning rate; with `choose` the best reading on validation stays."""
         module, kept = self.training.trainable(self.model), self.kept()
-        trainer = self.training.trainer(module, kept, steps, affine_only(module) if self.recover == "bn" else None)
+        trainer = self.training.trainer(
+            self.model, module, steps, affine_only(module) if self.recover == "bn" else None
+        )
         clock = trainer.clock
         period, best, state = max(self.training.epoch, clock.total // READINGS), -1.0, None
         while clock.done < clock.total:

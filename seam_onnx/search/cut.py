@@ -16,9 +16,10 @@ from seam_onnx.lowering import Lowered, write_back
 from seam_onnx.model import Model
 from seam_onnx.search.ladders import ladders_by
 from seam_onnx.search.normalise import fold
+from seam_onnx.search.price import Price, price_of
 from seam_onnx.search.refit import Kept
 from seam_onnx.search.rounds import Rounds
-from seam_onnx.search.select import Ladder, Target, select, shaken
+from seam_onnx.search.select import Ladder, select, shaken
 from seam_onnx.search.training import PROBE, Training
 from seam_onnx.search.trial import Trial, distance
 from seam_onnx.surgery import Removal
@@ -55,17 +56,17 @@ class Cutter:
         original: the network that the search began with.
         training: common data.
         rounds: what has gone so far.
-        target: what is to shrink.
-        whole: the original's figure of it.
+        price: what is to shrink.
+        whole: the original's.
         step: widths stay multiples of this.
         recover: as of `search.channel`: 'finetune' rehearses and refits, 'fast' refits, the others do neither.
     """
 
     def __init__(
-        self, original: Lowered, training: Training, rounds: Rounds, target: Target, whole: float, step: int, recover: str
+        self, original: Lowered, training: Training, rounds: Rounds, price: Price, whole: float, step: int, recover: str
     ) -> None:  # fmt: skip
         self.original, self.training, self.rounds = original, training, rounds
-        self.target, self.whole, self.width_step, self.recover = target, whole, step, recover
+        self.price, self.whole, self.width_step, self.recover = price, whole, step, recover
         self.rng = np.random.default_rng(training.recipe.seed)
 
     def cut(self, model: Model, goal: float, told: Told) -> Cut | None:
@@ -87,7 +88,7 @@ class Cutter:
         """What may stay: by the ladders as measured, and by ladders shaken, since what a cut costs is known roughly."""
         found: dict[bytes, Alive] = {}
         for index in range(self.training.recipe.proposals):
-            alive = select(channels, shaken(ladders, SPREAD if index else 0.0, self.rng), self.target, goal)
+            alive = select(channels, shaken(ladders, SPREAD if index else 0.0, self.rng), self.price, goal)
             if not alive.all():
                 found.setdefault(alive.tobytes(), alive)
         return list(found.values())
@@ -121,8 +122,8 @@ class Cutter:
         tried = []
         for model in models:
             module, kept = self.training.trainable(model), self.share(model)
-            steps = round(self.training.round * (1 - min(kept, 1.0)) ** 2)
-            trainer = self.training.trainer(module, kept, steps)
+            steps = round(self.training.round * (1 - self.training.left(model)) ** 2)
+            trainer = self.training.trainer(model, module, steps)
             for _ in range(steps):
                 trainer.step(next(self.training.batches))
                 told(trainer.loss, kept)
@@ -133,5 +134,4 @@ class Cutter:
 
     def share(self, model: Model) -> float:
         """Cost of a network, of the original's."""
-        channels = analyze(model)
-        return self.target.of(channels.cost(channels.everything())) / self.whole
+        return price_of(model, self.price) / self.whole

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from seam_onnx.lowering import Lowered, lower
 from seam_onnx.model import Model
 from seam_onnx.search.normalise import normalise
+from seam_onnx.search.price import macs, price_of
 from seam_onnx.search.train import Clock, Recipe, Trainer
 from seam_onnx.search.views import Batch, Views, evaluate
 
@@ -21,16 +22,18 @@ class Training:
     """What all networks of a search share.
 
     Args:
+        base: the network that the search begins with.
         logits: name of the value with the scores before any softmax.
         views: training data, teacher, validation, and how to compute.
         recipe: epochs, rates, seeds.
     """
 
-    def __init__(self, logits: str, views: Views, recipe: Recipe) -> None:
+    def __init__(self, base: Model, logits: str, views: Views, recipe: Recipe) -> None:
         self.logits, self.views, self.recipe = logits, views, recipe
         self.epoch = views.steps(recipe.batch)
         self.total = max(recipe.least, round(recipe.epochs * self.epoch))
         self.round = round(self.total * recipe.cut / recipe.rounds)
+        self.macs = price_of(base, macs)
         self.batches = self.endless()
 
     def endless(self) -> Iterator[Batch]:
@@ -54,11 +57,15 @@ class Training:
         self.views.engine.placed(module)
         return module.train()
 
+    def left(self, model: Model) -> float:
+        """Share of the multiply-adds that a network has left, at most 0.9: what learning rates and rehearsals go by."""
+        return min(0.9, price_of(model, macs) / self.macs)
+
     def trainer(
-        self, module: Lowered, kept: float, steps: int, trained: Iterable[nn.Parameter] | None = None
+        self, model: Model, module: Lowered, steps: int, trained: Iterable[nn.Parameter] | None = None
     ) -> Trainer:
-        """For one cycle of the learning rate, whose peak is the higher the less is kept of the original's cost."""
-        clock = Clock(self.recipe.rate * (1 - min(kept, 0.9)) ** 2, max(1, steps))
+        """For one cycle of the learning rate, whose peak is the higher the less is left of the original."""
+        clock = Clock(self.recipe.rate * (1 - self.left(model)) ** 2, max(1, steps))
         return Trainer(module, self.recipe, clock, trained, self.views.engine)
 
     def accuracy(self, model: Model) -> float:
