@@ -20,6 +20,11 @@ import numpy as np
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SUPERCLASSES = (
+    "bicycle,bus,motorcycle,pickup_truck,train", "orchid,poppy,rose,sunflower,tulip", "bed,chair,couch,table,wardrobe",
+    "bear,leopard,lion,tiger,wolf", "baby,boy,girl,man,woman",
+)  # fmt: skip
+"""Of CIFAR-100, five of different difficulty."""
 SUBSETS = ("cat,dog", "airplane,bird,ship", "automobile,truck,ship,airplane,horse")
 METHODS: dict[str, dict[str, Any]] = {
     "effect": {},
@@ -127,7 +132,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/subsets"))
     parser.add_argument("--out", type=Path, default=Path("docs/subsets.md"))
     parser.add_argument("--networks", nargs="+", default=["cifar10_resnet20_dynamo"])
-    parser.add_argument("--problems", nargs="+", default=[*TEN, *SUBSETS])
+    parser.add_argument("--problems", nargs="+", help="label lists; by default all for the network")
     parser.add_argument("--targets", nargs="+", default=["macs=0.1"])
     parser.add_argument("--methods", nargs="+", default=["effect"], choices=list(METHODS))
     parser.add_argument("--resume", action="store_true", help="targets after the first need no search of their own")
@@ -137,7 +142,7 @@ def main() -> None:
     data, val = halves(given.images, given.work)
     reports: list[tuple[str, dict[str, Any]]] = []
     for network in given.networks:
-        for labels in given.problems:
+        for labels in given.problems or (SUPERCLASSES if network.startswith("cifar100") else (*TEN, *SUBSETS)):
             for method in given.methods:
                 earlier = None
                 for target in given.targets if "target" not in METHODS[method] else given.targets[:1]:
