@@ -12,7 +12,7 @@ that use them. Images are random: what they show does not matter here.
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +26,7 @@ from seam_onnx.lowering import lower
 from seam_onnx.model import Model, load
 from seam_onnx.request import Recipe
 from seam_onnx.search import Views, fastest_engine
-from seam_onnx.search.normalise import normalise
-from seam_onnx.search.train import Clock, Trainer
+from seam_onnx.search.training import Training
 from seam_onnx.search.views import Batch
 from seam_onnx.surgery import classes, cut_head
 from seam_onnx.surgery.logits import logits_of
@@ -68,12 +67,6 @@ def plain_step(module: nn.Module, batch: Batch) -> Callable[[], None]:
     return step
 
 
-def endless(views: Views, size: int) -> Iterator[Batch]:
-    """Batches, as a search takes them."""
-    while True:
-        yield from views.batches(size)
-
-
 def rate(step: Callable[[], None], images: int, steps: int, device: torch.device) -> float:
     """Images a second."""
     started = time.perf_counter()
@@ -99,11 +92,10 @@ def row(model: Model, given: argparse.Namespace, threads: int, device: torch.dev
         started = time.perf_counter()
         views.view(0)
         making = views.count / (time.perf_counter() - started)
-        views.most, batches = 1, endless(views, batch)  # only the one view that is there
-        module = lower(base, logits_of(base)).to(device)
-        normalise(module, next(batches).x)
-        engine.placed(module)
-        trainer = Trainer(module.train(), recipe, Clock(1e-4, 10_000), None, engine)
+        views.most = 1  # only the one that is there
+        training = Training(base, logits_of(base), views, recipe)
+        batches = training.batches
+        trainer = training.trainer(base, training.trainable(base), 10_000)
         eager = lower(base, logits_of(base)).to(device).train()
         plain = plain_step(eager, next(batches))
         loops = {"loop": lambda: trainer.step(next(batches)), "plain": plain}

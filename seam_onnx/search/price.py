@@ -11,9 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from seam_onnx.channels import Alive, Channels
+from seam_onnx.channels import Alive, Channels, analyze
+from seam_onnx.model import Model
 
-__all__ = ["Latencies", "LayerLatency", "Price", "macs", "params"]
+__all__ = ["Latencies", "LayerLatency", "Price", "macs", "params", "price_of"]
 
 
 class Price(Protocol):
@@ -31,6 +32,12 @@ def macs(channels: Channels, alive: Alive, /) -> float:
 def params(channels: Channels, alive: Alive, /) -> float:
     """Parameters."""
     return channels.cost(alive).params
+
+
+def price_of(model: Model, price: Price) -> float:
+    """Of a whole network."""
+    channels = analyze(model)
+    return price(channels, channels.everything())
 
 
 @dataclass(frozen=True)
