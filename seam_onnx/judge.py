@@ -43,7 +43,7 @@ QUANTUM_LIMIT = 0.05
 Before each QuantizeLinear two sound runtimes differ by float rounding, some 1e-7 of the range, that is 3e-5 of a step.
 That share of the integers lies so close to an edge that one of the two rounds them up and the other down. Each of these is
 a whole step to the layers behind, so that of outputs, which are quantised themselves, nothing or a few whole steps differ.
-Measured on random input with nine networks (three ResNet-20 and -8, ResNet-56, SqueezeNet, two MobileNets, DS-CNN, digits),
+Measured on random input with nine networks (two ResNet-20, ResNet-8 and -56, SqueezeNet, two MobileNets, DS-CNN, digits),
 onnxruntime's quantiser, uint8 with weights by channel, five of them also int8 by tensor:
 
     torch against onnxruntime                               0 to 3 steps, at most 0.0123 (MobileNet v1, 1000 classes)
