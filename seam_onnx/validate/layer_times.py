@@ -3,7 +3,7 @@
     times = LayerTimes("cpu", threads=1)
     times.of([Layer("Conv", ...), ...])         # {layer: ms, or None where onnxruntime cannot run it}
 
-One JSON file a machine: its name is a hash of how layers are measured, onnxruntime's version, the provider, the device and the
+One JSON file a machine: its name is a hash of how layers are measured, onnxruntime's version, provider, device and the
 number of threads, its keys are layers. It may be deleted at any time.
 """
 
