@@ -125,10 +125,10 @@ def gradients(model: Any, x: Any) -> str:
     return f"{len(good)}/{len(given)}"
 
 
-def step(arguments: list[str], limit: int, script: str = __file__) -> str:
-    """Run this file, or another, in a process of its own; the last line of its errors, or nothing."""
+def step(arguments: list[str], limit: int) -> str:
+    """Run this file in a process of its own; the last line of its errors, or nothing."""
     try:
-        done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=limit)
+        done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:
         return f"took more than {limit} s"
     return "" if not done.returncode else (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -16,13 +16,19 @@ peer was given (of the simplified file, where that was it). Every row is made in
 
 import argparse
 import json
-import sys
-import traceback
+import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+import torch
 from catalogue import EXPORTERS, MODELS, original
 from coverage import inputs, run, step, weights
+from torch import nn
+
+from seam_onnx.model import load
 
 LIMIT = 300
 """Seconds for one row."""
@@ -35,7 +41,6 @@ PEERS = ("seam-onnx", "onnxsim", "Torch-Pruning")
 
 def simplified(path: Path) -> dict[str, Any]:
     """Row of onnxsim on one file."""
-    import onnx
     from onnxsim import apply_attention_head_pruning, apply_structured_pruning, simplify
 
     rows = []
@@ -53,8 +58,6 @@ def simplified(path: Path) -> dict[str, Any]:
 
 def compared(before: Any, after: Any, folder: Path) -> dict[str, Any]:
     """Share of the parameters gone between two ONNX messages; raises where the second does not run as the first does."""
-    import numpy as np
-
     old, new = (reloaded(message, folder) for message in (before, after))
     for x in inputs(old):
         (expected,), (found,) = run(old, x), run(new, x)
@@ -65,10 +68,6 @@ def compared(before: Any, after: Any, folder: Path) -> dict[str, Any]:
 
 def reloaded(message: Any, folder: Path) -> Any:
     """A message as this project's `load` gives it for a file with this content."""
-    import tempfile
-
-    from seam_onnx.model import load
-
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = Path(place) / "model.onnx"
         path.write_bytes(message.SerializeToString())
@@ -77,9 +76,7 @@ def reloaded(message: Any, folder: Path) -> Any:
 
 def torch_pruned(name: str) -> dict[str, Any]:
     """Row of Torch-Pruning on one torch module."""
-    import torch
     import torch_pruning as tp
-    from torch import nn
 
     torch.set_num_threads(1)
     model, x = original(name).eval(), MODELS[name].example(1)
@@ -100,8 +97,6 @@ def torch_pruned(name: str) -> dict[str, Any]:
 
 def numbers(model: Any) -> int:
     """Float parameters and stored statistics of a torch module, embedding tables apart."""
-    from torch import nn
-
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     tensors = {id(t): t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()}
     return sum(t.numel() for key, t in tensors.items() if key not in tables)
@@ -118,10 +113,19 @@ def make_row(work: Path, name: str, exporter: str) -> dict[str, Any]:
     path = work / "peers" / f"{name}.{exporter}.json"
     if path.exists():
         return dict(json.loads(path.read_text()))
-    failure = step(["--row", name, exporter, str(work), str(path)], LIMIT, __file__)
-    row = {"error": failure} if failure else json.loads(path.read_text())
-    path.write_text(json.dumps(row | {"model": name, "exporter": exporter}, indent=1))
-    return make_row(work, name, exporter)
+    row: dict[str, Any] = {"model": name, "exporter": exporter}
+    if failure := step(LIMIT, keep_row, work, name, exporter, path):
+        row["error"] = failure
+    else:
+        row |= json.loads(path.read_text())
+    path.write_text(json.dumps(row, indent=1))
+    return row
+
+
+def keep_row(work: Path, name: str, exporter: str, path: Path) -> None:
+    """Ask the peer and write down what came out."""
+    row = torch_pruned(name) if exporter == TORCH else simplified(work / "models" / f"{name}.{exporter}.onnx")
+    path.write_text(json.dumps(row))
 
 
 def collected(work: Path, exporters: list[str]) -> list[dict[str, Any]]:
@@ -207,14 +211,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--exporters", nargs="*", default=list(EXPORTERS), choices=EXPORTERS)
     parser.add_argument("--out", type=Path, help="markdown file to write")
-    parser.add_argument("--row", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.row:
-        name, exporter, work, path = options.row
-        file = Path(work) / "models" / f"{name}.{exporter}.onnx"
-        row = torch_pruned(name) if exporter == TORCH else simplified(file)
-        Path(path).write_text(json.dumps(row))
-        return
     (options.work / "peers").mkdir(parents=True, exist_ok=True)
     for name in options.models:
         for exporter in (TORCH, *options.exporters):
@@ -226,15 +223,9 @@ def main() -> None:
 
 def write(out: Path, records: list[dict[str, Any]]) -> None:
     """The document, with the versions that are installed."""
-    from importlib.metadata import version
-
     head = HEAD.format(onnxsim=version("onnxsim"), torch=version("torch-pruning"))
     out.write_text(head + table(records))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
+    main()
