@@ -182,13 +182,17 @@ class Judge:
         """Median latency of a model."""
         return self.timed(model).timing("pruned").p50
 
-    def prove(self, path: Path, batches: tuple[int, ...]) -> Proof:
-        """Judge the saved file: accuracy on validation and, once, on test; latency against the original."""
+    def race(self, path: Path, batches: tuple[int, ...]) -> Latency:
+        """The saved file's latency against the original's, in full."""
         session = open_session(path, self.provider, self.threads)
-        latency = measure(
+        return measure(
             {"original": self.shipped(), "pruned": session}, self.samples(self.task.val, 64), batches=batches,
             progress=lambda p: self.observer(Event("latency", p.round, p.rounds)),
         )  # fmt: skip
+
+    def prove(self, path: Path, latency: Latency) -> Proof:
+        """Judge the saved file, whose latency is known: accuracy on validation and, once, on test."""
+        session = open_session(path, self.provider, self.threads)
         if self.lowering is None:
             raise ModelError(path, "the lowering was not checked", "call check_lowering first")
         val = self.paired(self.task.val, self.val, session)

@@ -209,7 +209,7 @@ class Builder:
 
 
 def is_plain(value: ir.Value | None) -> bool:
-    """Is the operand omitted, or a constant that is no weight (shapes, axes, indices, scales of quantised values)?"""
+    """Is the operand omitted, or a constant that is no weight (shapes, axes, indices, scales)?"""
     if value is None or value.const_value is None:
         return value is None
     return not value.const_value.dtype.is_floating_point() or is_scale(value)

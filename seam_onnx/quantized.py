@@ -18,6 +18,8 @@ __all__ = ["Stored", "is_scale", "is_weight", "readers", "stored", "stored_as", 
 
 Array = NDArray[Any]
 DEQUANTIZE, QUANTIZE = "DequantizeLinear", "QuantizeLinear"
+SCALED = (QUANTIZE, DEQUANTIZE, "Resize", "Upsample")
+"""Ops whose operands behind the first are numbers."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,9 @@ def weight_array(value: ir.Value) -> Array:
 
 
 def is_scale(initializer: ir.Value) -> bool:
-    """Is the initializer only read as a scale or zero point?"""
+    """Is the initializer only read as a scale or zero point, or as what a Resize scales by: a number, and no weight?"""
     uses = initializer.uses()
-    return bool(uses) and all(index > 0 and node.op_type in (QUANTIZE, DEQUANTIZE) for node, index in uses)
+    return bool(uses) and all(index > 0 and node.op_type in SCALED for node, index in uses)
 
 
 def readers(initializer: ir.Value) -> Iterator[ir.Node]:

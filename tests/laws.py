@@ -82,14 +82,13 @@ def removal_gap(model: Model, masks: MaskSet, batch: int = 3, seed: int = 0) -> 
 def drawn_masks(model: Model, channels: Channels, seed: int) -> MaskSet:
     """Random weight masks: per floating-point initializer nothing, single elements, whole slices, or all dropped.
 
-    Single numbers and the scales of a Resize are no weights.
+    Single numbers are no weights.
     """
     rng = np.random.default_rng(seed)
-    scales = {v.name for node in model.graph if node.op_type == "Resize" for v in node.inputs[1:] if v is not None}
     masks = {}
     for name, shape in channels.elements.items():
         kind, keep = rng.integers(5), rng.choice([0.0, 0.1, 0.5, 0.9])
-        if np.prod(shape) == 1 or name in scales:
+        if np.prod(shape) == 1:
             continue
         if kind == 0:
             masks[name] = rng.random(shape) < keep

@@ -7,6 +7,7 @@ from graphs import DIGITS, build, feeds, gap, loaded, parse, run
 from laws import torch_run
 from onnx import TensorProto, helper
 
+from seam_onnx.channels import analyze
 from seam_onnx.errors import UnsupportedOpError
 from seam_onnx.lowering import lower, write_back
 from seam_onnx.model import load
@@ -25,6 +26,16 @@ def test_each_initializer_is_exactly_one_parameter():
     for name, parameter in module.weights.items():
         assert parameter.dtype == torch.float32
         assert np.array_equal(parameter.detach().numpy(), model.initializers[name].const_value.numpy())
+
+
+@pytest.mark.parametrize("opset", [9, 10, 17])
+def test_what_a_resize_scales_by_is_no_parameter(opset):
+    body = {9: "Upsample (a, f)", 10: "Resize (a, f)", 17: "Resize (a, , f)"}[opset]
+    graph = f"(float[N, 3, 4, 4] x) => (float[N, 5, 8, 8] y) <float[5, 3, 1, 1] w> {{ a = Conv (x, w) y = {body} }}"
+    graph = graph.replace("w>", "w, float[4] f = {1, 1, 2, 2}>")
+    model = loaded(parse(graph, opset))
+    assert list(lower(model).weights) == list(analyze(model).elements) == ["w"]
+    assert gap(torch_run(lower(model), feeds(model, 2)), run(model, feeds(model, 2))[0]) < 1e-6
 
 
 def test_gradients_reach_every_weight_through_both_readers():

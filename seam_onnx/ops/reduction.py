@@ -1,6 +1,6 @@
 """Ops that combine along axes: Reduce*, Softmax. Channels along other axes pass.
 
-Along the combined ones a reduction means the kept channels only, see `mixing`; a Softmax pins them.
+Along the combined ones a reduction means the kept channels only, see `mixing`; a Softmax ties or pins them.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,13 +66,21 @@ def mixed_axes(walk: Walk, node: ir.Node, rank: int) -> list[int]:
 
 
 def couple_softmax(walk: Walk, node: ir.Node) -> None:
-    """Normalising over an axis with channels compares them all."""
+    """Normalising over an axis with channels compares them all: those that stand along it are one, or stay.
+
+    Where there are others along a second axis, lines go as a whole (the weights of parallel branches, a channel each).
+    """
     x = node.inputs[0]
     assert x is not None
     labels = walk.labels(x)
-    if any(labels.shape[k] > 1 for k in mixed_axes(walk, node, labels.ndim)) and not walk.renormalises(node):
-        walk.pin(node, labels, "compares channels with each other", "nothing to do: each result depends on all of them")
-        labels = none(labels.ndim)
+    compared = [k for k in mixed_axes(walk, node, labels.ndim) if walk.extent(x)[k] > 1]
+    if compared and not walk.renormalises(node):
+        for axis in compared:
+            walk.unite(labels, axis)
+        if all(n == 1 for k, n in enumerate(walk.extent(x)) if k not in compared):
+            why = "compares channels with each other"
+            walk.pin(node, labels, why, "nothing to do: each result depends on all of them")
+            labels = none(labels.ndim)
     walk.set(node.outputs[0], labels)
 
 

@@ -176,11 +176,14 @@ def along_axis(torch: Any, node: ir.Node, x: Any, axis: int, size: int, factor: 
     return x.index_select(axis, low) * (1 - share) + x.index_select(axis, high) * share
 
 
+def plain(node: ir.Node) -> bool:
+    """Is it of an opset, up to 10, in which a Resize says nothing of its grid? Those have no operand before scales."""
+    return len(node.inputs) < 3
+
+
 def grid(torch: Any, node: ir.Node, size: int, length: int, factor: float) -> Any:
     """Coordinates in the input of each output coordinate, float64 (size,)."""
-    mode = node.attributes.get_string(
-        "coordinate_transformation_mode", "asymmetric" if node.op_type == "Upsample" else "half_pixel"
-    )
+    mode = node.attributes.get_string("coordinate_transformation_mode", "asymmetric" if plain(node) else "half_pixel")
     out = torch.arange(size, dtype=torch.float64)
     if mode == "asymmetric":
         return out / factor
@@ -198,7 +201,7 @@ def grid(torch: Any, node: ir.Node, size: int, length: int, factor: float) -> An
 
 def rounded(torch: Any, node: ir.Node, place: Any) -> Any:
     """Which neighbour `nearest` takes."""
-    mode = node.attributes.get_string("nearest_mode", "floor" if node.op_type == "Upsample" else "round_prefer_floor")
+    mode = node.attributes.get_string("nearest_mode", "floor" if plain(node) else "round_prefer_floor")
     if mode == "round_prefer_floor":
         return torch.ceil(place - 0.5)
     if mode == "round_prefer_ceil":
@@ -206,6 +209,7 @@ def rounded(torch: Any, node: ir.Node, place: Any) -> Any:
     return torch.floor(place) if mode == "floor" else torch.ceil(place)
 
 
+@op("Resize", RESIZE, since=10, until=10)
 @op("Upsample", RESIZE, since=7, until=9)
 def upsample(torch: Any, node: ir.Node, x: Any, scales: Any = None) -> Any:
     """Resize of old opsets."""

@@ -62,6 +62,7 @@ def apply_masks(model: Model, masks: MaskSet) -> Model:
         if name not in nodes:
             raise UsageError(f"mask {name!r}", "the model has no such node", "use the masks of this model")
         check_kept(nodes[name], mask, model)
+    for name, mask in masks.kept.items():  # only now: a node's operand may be another's rewritten result
         combine_kept(proto.graph, nodes[name], mask, model)
     return model.edited(proto)
 
