@@ -49,6 +49,7 @@ GRAPHS = read_graphs()
 def proto_of(output: str, weights: list[str], nodes: list[str]) -> onnx.ModelProto:
     """A model that ends in one of its values."""
     newer = [18 for node in nodes if "num_outputs" in node] + [21 for node in nodes if "GroupNorm" in node]
+    newer += [23 for node in nodes if "RotaryEmbedding" in node]
     opset = max([17, *newer])
     header = f"(float[N, 3, 8, 8] x) => (float {output}) <{', '.join(weights)}>"
     proto = parse(f"{header} {{ {' '.join(nodes)} }}", opset)
