@@ -17,11 +17,11 @@ __all__ = ["ATTENTION", "by_head"]
 
 
 def heads(walk: Walk, node: ir.Node, index: int) -> int:
-    """Heads of operand `index` in this world."""
+    """Heads of operand `index` in the original world."""
     value = node.inputs[index]
     assert value is not None
     if len(walk.dims(value)) == 4:
-        return walk.dims(value)[1]
+        return walk.original_dims(value)[1]
     return int(node.attributes.get_int("q_num_heads" if index == 0 else "kv_num_heads"))
 
 
@@ -43,7 +43,7 @@ def couple_attention(walk: Walk, node: ir.Node) -> None:
     q, k, v = (by_head(walk, x, heads(walk, node, i)) for i, x in enumerate(node.inputs[:3]) if x is not None)
     value = node.inputs[2]
     assert value is not None
-    if walk.whole_heads and len(q) == len(k) > 1:
+    if walk.whole_heads and heads(walk, node, 0) == heads(walk, node, 1) > 1:
         for one in (q, k, v):
             walk.unite(one, 1)
         walk.tie(q[:, 0], k[:, 0])

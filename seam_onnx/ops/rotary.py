@@ -20,7 +20,7 @@ from seam_onnx.ops.walk import Walk, compress
 __all__ = ["ROTARY"]
 
 
-def heads(walk: Walk, node: ir.Node, dims: tuple[int, ...]) -> int:
+def heads(node: ir.Node, dims: tuple[int, ...]) -> int:
     """Heads of x (N, H, S, D) or (N, S, H D)."""
     return dims[1] if len(dims) == 4 else int(node.attributes.get_int("num_heads"))
 
@@ -36,10 +36,11 @@ def couple_rotary(walk: Walk, node: ir.Node) -> None:
     """See the module's docstring."""
     x = node.inputs[0]
     assert x is not None
-    box, dims = by_head(walk, x, heads(walk, node, walk.dims(x))), walk.original_dims(x)
-    positions = dims[-1] // (1 if len(dims) == 4 else heads(walk, node, dims))
+    dims = walk.original_dims(x)
+    count = heads(node, dims)
+    box, positions = by_head(walk, x, count), dims[-1] // (1 if len(dims) == 4 else count)
     turned = node.attributes.get_int("rotary_embedding_dim", 0) or positions
-    if walk.whole_heads and len(box) > 1:
+    if walk.whole_heads and count > 1:
         walk.unite(box, 1)
         if len(dims) == 3:
             walk.attribute(node, "num_heads", len(box))
@@ -62,7 +63,7 @@ def zero_rotary(constants: Constants, node: ir.Node) -> None:
     assert x is not None
     dims = constants.walk.dims(x)
     full = np.array(expanded(constants.get(x), dims, len(dims) - 1), np.float64)
-    split = full if len(dims) == 4 else full.reshape(*full.shape[:-1], heads(constants.walk, node, dims), -1)
+    split = full if len(dims) == 4 else full.reshape(*full.shape[:-1], heads(node, dims), -1)
     one, two = sides(node, node.attributes.get_int("rotary_embedding_dim", 0) or split.shape[-1])
     zero = (split[..., one] == 0) & (split[..., two] == 0)
     split[..., one] = split[..., two] = np.where(zero, 0.0, np.nan)
