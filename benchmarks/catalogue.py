@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EXPORTERS", "MODELS", "Entry", "export"]
+__all__ = ["EXPORTERS", "MODELS", "Entry", "export", "original"]
 
 EXPORTERS = ("legacy17", "default20", "default23")
 """torch.onnx.export: TorchScript at opset 17; the default one at 20 with a dynamic batch; and at 23."""
@@ -172,12 +172,18 @@ def jitter(tensor: Tensor) -> None:
         tensor.mul_(torch.rand_like(tensor) * 0.4 + 0.8)
 
 
-def export(name: str, exporter: str, path: str) -> nn.Module:
-    """Build a model, always the same one, and export it to a file."""
+def original(name: str) -> nn.Module:
+    """The torch module of a model, always the same one."""
     entry = MODELS[name]
     torch.manual_seed(0)
     model = entry.build()
     randomise(model, entry)
+    return model
+
+
+def export(name: str, exporter: str, path: str) -> nn.Module:
+    """Build a model and export it to a file."""
+    entry, model = MODELS[name], original(name)
     example = entry.example(2 if exporter == "default20" else 1)
     if exporter == "legacy17":
         torch.onnx.export(model, (example,), path, opset_version=17, dynamo=False)

@@ -1,7 +1,9 @@
 """What the search reaches on label subsets of CIFAR: one row a problem, target and method, written as a table.
 
     python benchmarks/subsets.py --models FOLDER --images cifar10.npz --work build/subsets --out docs/subsets.md
-    python benchmarks/subsets.py ... --problems ship cat,dog --targets macs=0.1 --methods effect random
+    python benchmarks/subsets.py ... --problems ship cat,dog --targets macs=0.1 macs=0.252 --resume --methods effect random
+
+With --resume the first target is searched for, and the others choose among the networks that this search visited.
 
 The .npz holds x_train, y_train, x_test, y_test, names (docs/data.md). Protocol: search on the training split; select on the
 first half of the test split's images of each class (the originals have seen the training images); report on the second
@@ -18,9 +20,15 @@ import numpy as np
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SUPERCLASSES = (
+    "bicycle,bus,motorcycle,pickup_truck,train", "orchid,poppy,rose,sunflower,tulip", "bed,chair,couch,table,wardrobe",
+    "bear,leopard,lion,tiger,wolf", "baby,boy,girl,man,woman",
+)  # fmt: skip
+"""Of CIFAR-100, five of different difficulty."""
 SUBSETS = ("cat,dog", "airplane,bird,ship", "automobile,truck,ship,airplane,horse")
 METHODS: dict[str, dict[str, Any]] = {
     "effect": {},
+    "taylor": {"criterion": "taylor"},
     "magnitude": {"criterion": "magnitude"},
     "random": {"criterion": "random"},
     "refit only": {"recover": "fast"},
@@ -55,12 +63,17 @@ def halves(images: Path, work: Path) -> tuple[Path, Path]:
     return data, val
 
 
-def run(model: Path, labels: str, target: str, method: str, data: Path, val: Path, work: Path, more: list[str]) -> Path:
-    """One row; its report's path. What `more` says (key=value) is part of its name."""
+def run(
+    model: Path, labels: str, target: str, method: str, data: Path, val: Path, work: Path, more: list[str],
+    earlier: Path | None = None,
+) -> Path:  # fmt: skip
+    """One row; its report's path. What `more` says (key=value) is part of its name, `earlier` the report of a search."""
     import seam_onnx
 
     settings = {"target": target, **METHODS[method]}
     name = "_".join([model.stem, labels.replace(",", "+"), settings["target"], method.replace(" ", "-"), *more])
+    if earlier is not None:
+        name, settings["resume_from"] = f"{name}_resumed", earlier.with_suffix(".masks.safetensors")
     report = work / f"{name}.json"
     if not report.exists():
         extra = dict(one.split("=", 1) for one in more)
@@ -119,22 +132,24 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/subsets"))
     parser.add_argument("--out", type=Path, default=Path("docs/subsets.md"))
     parser.add_argument("--networks", nargs="+", default=["cifar10_resnet20_dynamo"])
-    parser.add_argument("--problems", nargs="+", default=[*TEN, *SUBSETS])
+    parser.add_argument("--problems", nargs="+", help="label lists; by default all for the network")
     parser.add_argument("--targets", nargs="+", default=["macs=0.1"])
     parser.add_argument("--methods", nargs="+", default=["effect"], choices=list(METHODS))
+    parser.add_argument("--resume", action="store_true", help="targets after the first need no search of their own")
     parser.add_argument("--set", nargs="*", default=[], help="settings of the recipe, key=value")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     data, val = halves(given.images, given.work)
     reports: list[tuple[str, dict[str, Any]]] = []
     for network in given.networks:
-        for labels in given.problems:
+        for labels in given.problems or (SUPERCLASSES if network.startswith("cifar100") else (*TEN, *SUBSETS)):
             for method in given.methods:
+                earlier = None
                 for target in given.targets if "target" not in METHODS[method] else given.targets[:1]:
-                    path = run(
-                        given.models / f"{network}.onnx", labels, target, method, data, val, given.work, given.set
-                    )
-                    reports.append((method, json.loads(path.read_text())))
+                    model = given.models / f"{network}.onnx"
+                    path = run(model, labels, target, method, data, val, given.work, given.set, earlier)
+                    reports.append((f"{method}, resumed" if earlier else method, json.loads(path.read_text())))
+                    earlier = path if given.resume and earlier is None else earlier
                     write(given.out, reports)
 
 

@@ -59,7 +59,7 @@ def prune(
     from seam_onnx.delivery import check_delivery, deliver
     from seam_onnx.pipeline import reengineer
 
-    from .tables import headline, proof_lines, report_table
+    from .tables import headline, proof_lines, report_table, seeds_table
 
     gates = check_delivery(request)
     quiet, piped = request.delivery.quiet, request.delivery.piped
@@ -70,7 +70,8 @@ def prune(
         write_json(report.to_json(), "-")
     else:
         if not quiet:
-            out.print(report_table(report), soft_wrap=False)
+            for table in filter(None, (report_table(report), seeds_table(report))):
+                out.print(table, soft_wrap=False)
             for line in proof_lines(report):
                 out.print(line)
         out.print(headline(report))

@@ -4,10 +4,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from seam_onnx.report import Accuracies, Report
+from seam_onnx.report.facts import missed, rounding, seed_rows, speed
 from seam_onnx.validate import Comparison, Latency
 from seam_onnx.words import between, counted, mcnemar, milliseconds, points, quantity, ratio, share, size, threads
 
-__all__ = ["headline", "proof_lines", "report_table"]
+__all__ = ["headline", "proof_lines", "report_table", "seeds_table"]
 
 
 def report_table(report: Report) -> Table:
@@ -55,7 +56,8 @@ def what_was_done(report: Report) -> list[str]:
         f"labels: {', '.join(problem.labels)} of {problem.model}",
         f"data: {samples['train']} train, {samples['val']} validation, {samples['test']} test; {problem.preprocess}",
         f"search: {search.granularity}, {search.target or 'SeaM'}, recover {search.recover}, "
-        f"seed {search.recipe['seed']}, {search.seconds:.0f} s on {search.device}; kept {search.kept:.1%}",
+        f"seed {search.recipe['seed']}, {search.seconds:.0f} s on {search.device}, {search.engine}; kept {search.kept:.1%}",
+        f"widths: {rounding(report)}",
     ]
 
 
@@ -75,13 +77,21 @@ def what_was_checked(report: Report) -> list[str]:
     ]
 
 
+def seeds_table(report: Report) -> Table | None:
+    """What each search came to; None where there was one."""
+    rows = seed_rows(report)
+    if not rows:
+        return None
+    table = Table("seed", "accuracy, validation", "kept", "search time", box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
 def headline(report: Report) -> str:
     """The result in a sentence."""
-    test, comparison = report.proof.test, report.proof.latency.comparisons[0]
-    missed = (
-        "" if report.search.met else f"; target {report.search.target} was not reached, this is the best that was found"
-    )
+    test, failed = report.proof.test, missed(report)
     return (
-        f"{report.output}: {comparison.verdict} ({share(comparison.ratio, 0)} of the original's p50), "
-        f"accuracy {points(test.pruned, test.restricted)} against the original restricted to the wanted labels{missed}"
+        f"{report.output}: {speed(report)}, accuracy {points(test.pruned, test.restricted)} against the original restricted "
+        f"to the wanted labels{f'; {failed}' if failed else ''}"
     )

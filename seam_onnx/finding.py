@@ -1,41 +1,80 @@
-"""Which search answers a request, and what it found, in the terms in which a run is stored and reported."""
+"""Which search answers a request, and what it found, in the terms in which a run is stored and reported.
 
-from dataclasses import dataclass
+found = find(...)               # one search a seed, all computed in the same way
+found.chosen                    # the one that is best on validation
+"""
+
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
 
 from seam_onnx.channels import analyze
+from seam_onnx.data import Preprocess
 from seam_onnx.errors import UsageError
 from seam_onnx.judge import Judge
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
-from seam_onnx.progress import Observer, Point
+from seam_onnx.pricing import latencies
+from seam_onnx.progress import Event, Observer, Point
 from seam_onnx.rebuild import assemble, with_values_of
-from seam_onnx.report import ParetoPoint
+from seam_onnx.report import ParetoPoint, SeedRun
 from seam_onnx.request import Request
 from seam_onnx.search import (
+    PLAIN,
     Aim,
     ChannelSearch,
     CostAim,
     DropAim,
+    Engine,
     LatencyAim,
     Recipe,
     SeamRecipe,
     Views,
     Visited,
+    fastest_engine,
     parse_target,
     search_weights,
 )  # fmt: skip
 from seam_onnx.solution import Solution, read_solutions
-from seam_onnx.surgery import apply_masks, cut_head, plan_removal, remove_channels
+from seam_onnx.surgery import apply_masks, cut_head, plan_removal, remove_channels, without_dead
 from seam_onnx.surgery.logits import add_seam_head, logits_of
 from seam_onnx.task import Task
+from seam_onnx.teacher import Teacher
+from seam_onnx.validate import LayerTimes
 
-__all__ = ["Outcome", "find_channels", "find_weights", "pareto", "solutions"]
+__all__ = ["Finding", "Outcome", "Setup", "find", "pareto", "restricted", "solutions"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every search of a run starts from."""
+
+    request: Request
+    """What is asked for."""
+    model: Model
+    """The original."""
+    task: Task
+    """The wanted labels and their data."""
+    preprocess: Preprocess
+    """From data to the model's input."""
+    teacher: Teacher
+    """The original in torch, on the device."""
+    judge: Judge
+    """onnxruntime's verdict."""
+    step: int
+    """Widths stay multiples of this."""
+    observer: Observer
+    """Told of every step."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What either granularity ends in."""
 
+    granularity: str
+    """Of the masks."""
     pruned: Model
     """The small network."""
     masks: MaskSet
@@ -46,45 +85,130 @@ class Outcome:
     """How."""
     kept: float
     """Share of the target's figure, or of the mask elements, that stays."""
+    accuracy: float
+    """On validation, as the search read it."""
     curve: tuple[Point, ...]
     """On the way."""
     met: bool = True
     """Is it what was asked for?"""
+    unmet: str = "this is the best that was found"
+    """If not: what it is instead."""
     visited: tuple[Visited, ...] = ()
     """The networks on the way."""
 
 
-def find_channels(
-    request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer
-) -> Outcome:
-    """The default: cut the head, then remove channels until the target is met, or choose among an earlier search's."""
-    base = cut_head(model, task.wanted.indices, rest=task.wanted.rest)
-    search = ChannelSearch(
-        base, logits_of(base), views, aim_of(request, judge), request.recipe, request.recover, request.width_step,
-        judge.check_surgery, observer,
+@dataclass(frozen=True)
+class Finding:
+    """What all searches of a run end in."""
+
+    chosen: Outcome
+    """Of those that meet the target the best on validation, of a target on accuracy the smallest; else the best of all."""
+    runs: tuple[SeedRun, ...]
+    """One a seed."""
+    engine: str
+    """How torch computed."""
+
+
+def find(setup: Setup) -> Finding:
+    """Search once a seed, from `seed` on; data, validation and the way of computing are the same for all."""
+    request, outcomes, seconds = setup.request, [], []
+    probe = torch.from_numpy(setup.preprocess.normalize(setup.task.train.x[: request.recipe.batch]))
+    pinned = request.engine if request.granularity == "channel" else request.engine.replace("auto", "fp32")
+    with fastest_engine(setup.teacher.module, probe.to(setup.teacher.device), pinned) as engine:
+        for number in range(request.seeds):
+            started = time.perf_counter()
+            outcomes.append(search(seeded(setup, number), engine))
+            seconds.append(time.perf_counter() - started)
+    best = max(range(len(outcomes)), key=lambda k: rank(outcomes[k], request.target))
+    runs = (
+        SeedRun(one.recipe.seed, one.accuracy, one.kept, took, one.met, k == best)
+        for k, (one, took) in enumerate(zip(outcomes, seconds, strict=True))
+    )
+    return Finding(outcomes[best], tuple(runs), engine.name)
+
+
+def rank(outcome: Outcome, target: str) -> tuple[bool, float]:
+    """Larger is better."""
+    smallest = outcome.met and parse_target(target).metric == "max-drop"
+    return outcome.met, -outcome.kept if smallest else outcome.accuracy
+
+
+def seeded(setup: Setup, number: int) -> Setup:
+    """The same with a later seed; whoever watches can tell the searches apart."""
+    if number == 0:
+        return setup
+    request, observer = setup.request, setup.observer
+    recipe = replace(request.recipe, seed=request.recipe.seed + number)
+    seam = replace(request.seam, seed=request.seam.seed + number)
+
+    def told(event: Event) -> None:
+        observer(replace(event, stage=f"{event.stage} {number + 1}"))
+
+    return replace(setup, request=replace(request, recipe=recipe, seam=seam), observer=told)
+
+
+def search(setup: Setup, engine: Engine) -> Outcome:
+    """The search that the request is for. SeaM is as published: every image has a label, everything in float32."""
+    channel, recipe = setup.request.granularity == "channel", setup.request.recipe
+    seed, mix = (recipe.seed, recipe.mix) if channel else (setup.request.seam.seed, 0.0)
+    views = Views(
+        setup.task, setup.preprocess, setup.teacher, setup.teacher.device, seed, recipe.views, mix,
+        engine if channel else PLAIN,
     )  # fmt: skip
-    found = search.run() if request.resume_from is None else search.resume(earlier(request, model, task))
+    return find_channels(setup, views) if channel else find_weights(setup, views)
+
+
+def find_channels(setup: Setup, views: Views) -> Outcome:
+    """The default: cut the head, then remove channels until the target is met, or choose among an earlier search's."""
+    request, model, task = setup.request, setup.model, setup.task
+    base = cut_head(model, task.wanted.indices, rest=task.wanted.rest)
+    running = ChannelSearch(
+        base, logits_of(base), views, aim_of(setup, base), request.recipe, request.recover, setup.step,
+        setup.judge.check_surgery, setup.observer,
+    )  # fmt: skip
+    found = running.run() if request.resume_from is None else running.resume(earlier(request, model, task))
     chosen = found.chosen
     return Outcome(
-        chosen.model, chosen.masks, request.recover, request.recipe, chosen.kept, found.curve, found.met, found.visited
-    )
+        "channel", chosen.model, chosen.masks, request.recover, request.recipe, chosen.kept, chosen.accuracy,
+        found.curve, found.met, visited=found.visited,
+    )  # fmt: skip
 
 
-def find_weights(request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer) -> Outcome:
+def find_weights(setup: Setup, views: Views) -> Outcome:
     """SeaM: masks on single weights behind which a new head stands; then whatever became removable goes."""
-    headed = add_seam_head(model, len(task.wanted.outputs), request.seam.seed)
-    found = search_weights(headed, views, request.seam, judge.original_on_val(), observer=observer)
+    recipe, judge = setup.request.seam, setup.judge
+    headed = add_seam_head(setup.model, len(setup.task.wanted.outputs), recipe.seed)
+    found = search_weights(headed, views, recipe, judge.original_on_val(), observer=setup.observer)
     masked = apply_masks(found.model, found.masks)
-    pruned = remove_channels(masked, plan_removal(masked, analyze(masked), request.width_step))
+    pruned = remove_channels(masked, plan_removal(masked, analyze(masked), setup.step))
     judge.check_surgery(masked, pruned)
-    return Outcome(pruned, found.masks, "head", request.seam, found.kept, found.curve)
+    accuracy = found.curve[found.epoch - 1].val
+    return Outcome("weight", pruned, found.masks, "head", recipe, found.kept, accuracy, found.curve)
 
 
-def aim_of(request: Request, judge: Judge) -> Aim:
-    """What the target asks of a search."""
+def restricted(setup: Setup, outcome: Outcome, why: str) -> Outcome:
+    """In place of an outcome that will not do: the original restricted to the wanted labels."""
+    wanted = setup.task.wanted
+    base = without_dead(cut_head(setup.model, wanted.indices, rest=wanted.rest), setup.step)
+    accuracy, unmet = setup.judge.restricted_on_val(), f"{why}, so this is the original restricted to the wanted labels"
+    nothing = MaskSet({}, setup.model.sha256)
+    return replace(
+        outcome, granularity="channel", pruned=base, masks=nothing, recover="none", kept=1.0, accuracy=accuracy,
+        met=False, unmet=unmet,
+    )  # fmt: skip
+
+
+def aim_of(setup: Setup, base: Model) -> Aim:
+    """What the target asks of a search in this network."""
+    request, judge = setup.request, setup.judge
     goal = parse_target(request.target)
     if goal.metric == "latency":
-        return LatencyAim(goal.value, judge.latency_ratio)
+        aim = LatencyAim(goal.value, judge.latency_ratio)
+        if request.recipe.price == "macs":
+            return aim
+        known = LayerTimes(judge.session.provider, judge.threads)  # type: ignore[arg-type]
+        told = partial(known.of, progress=lambda done, total: setup.observer(Event("layers", done, total)))
+        return replace(aim, price=latencies(base, told, setup.step))
     if goal.metric == "max-drop":
         return DropAim(judge.restricted_on_val() - goal.value / 100)
     return CostAim(goal.metric, goal.value, request.recipe.rounds)
@@ -102,12 +226,13 @@ def earlier(request: Request, model: Model, task: Task) -> tuple[Visited, ...]:
     return tuple(found)
 
 
-def solutions(request: Request, model: Model, task: Task, outcome: Outcome) -> tuple[Solution, ...]:
+def solutions(setup: Setup, outcome: Outcome) -> tuple[Solution, ...]:
     """The outcome as it is stored: first what was chosen, then the networks on the way, largest first."""
+    request, model = setup.request, setup.model
 
     def stored(pruned: Model, masks: MaskSet, kept: float, accuracy: float | None) -> Solution:
         empty = Solution(
-            task.wanted, request.granularity, masks, width_step=request.width_step, sizes=request.sizes, kept=kept,
+            setup.task.wanted, outcome.granularity, masks, width_step=setup.step, sizes=request.sizes, kept=kept,
             accuracy=accuracy,
         )  # fmt: skip
         return with_values_of(pruned, model, empty)

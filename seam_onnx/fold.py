@@ -5,13 +5,18 @@ plain initializers. Quantised weights are left alone: DequantizeLinear is the fo
 """
 
 import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
-from seam_onnx.evaluate import evaluate
+from seam_onnx.evaluate import Evaluator, evaluator
+from seam_onnx.ondisk import deferred, waits
 
-__all__ = ["fold_constants", "free_name", "new_initializer", "set_initializer", "store", "unshare_constants"]
+__all__ = [
+    "fold_constants", "free_name", "new_initializer", "rewrite", "set_initializer", "store", "unshare_constants",
+]  # fmt: skip
 
 NEVER = {
     "DequantizeLinear", "QuantizeLinear", "Dropout", "If", "Loop", "Scan", "SequenceEmpty", "SequenceConstruct",
@@ -43,21 +48,22 @@ def foldable(node: ir.Node) -> bool:
 
 def fold(graph: ir.Graph, node: ir.Node, opset: int) -> None:
     """Replace one node by initializers that carry its outputs' names, unless that would bloat the file."""
-    arrays = [
-        None if value is None or value.const_value is None else value.const_value.numpy() for value in node.inputs
-    ]
-    results = evaluate(node, opset, arrays)
-    if results is None or any(r.dtype == object for r in results):
+    sources = [None if value is None else value.const_value for value in node.inputs]
+    run = evaluator(node, opset)
+    results = computed(run, sources)
+    if not results or any(r.dtype == object for r in results):
         return
-    before = sum(a.nbytes for a in arrays if a is not None)
+    before = sum(tensor.nbytes for tensor in sources if tensor is not None)
     if sum(r.nbytes for r in results) > max(1 << 20, GROWTH * before):
         return
     named = [value for value in node.outputs if value.name]
     replacements = [ir.Value(name=f"{value.name}", type=value.type) for value in named]
-    for value, new, result in zip(named, replacements, results, strict=True):
+    for k, (value, new, result) in enumerate(zip(named, replacements, results, strict=True)):
         value.replace_all_uses_with(new)
-        new.const_value = ir.tensor(result, name=new.name)
-        new.shape, new.dtype = ir.Shape(result.shape), new.const_value.dtype
+        tensor = ir.tensor(result, name=new.name)
+        if waits(sources, tensor.nbytes):
+            tensor = deferred(str(new.name), result.shape, tensor.dtype, partial(recomputed, run, sources, k))
+        new.const_value, new.shape, new.dtype = tensor, ir.Shape(result.shape), tensor.dtype
     operands = [value for value in node.inputs if value is not None]
     graph.remove(node, safe=True)
     for value in operands:
@@ -65,6 +71,16 @@ def fold(graph: ir.Graph, node: ir.Node, opset: int) -> None:
             del graph.initializers[str(value.name)]
     for new in replacements:
         graph.register_initializer(new)
+
+
+def computed(run: Evaluator, sources: Sequence[ir.TensorProtocol | None]) -> list[np.ndarray]:
+    """What a node gives for these operands; empty where that cannot be said."""
+    return run([None if tensor is None else tensor.numpy() for tensor in sources]) or []
+
+
+def recomputed(run: Evaluator, sources: Sequence[ir.TensorProtocol | None], index: int) -> np.ndarray:
+    """One of a node's outputs, computed again."""
+    return computed(run, sources)[index]
 
 
 def unshare_constants(proto: ir.Model) -> None:
@@ -105,13 +121,31 @@ def free_name(graph: ir.Graph, name: str) -> str:
 
 def set_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     """Give initializer `name` (made if need be) these contents; its type and shape follow."""
+    return set_tensor(graph, name, ir.tensor(np.asarray(array, order="C"), name=name))
+
+
+def set_tensor(graph: ir.Graph, name: str, tensor: ir.TensorProtocol) -> ir.Value:
+    """The same, of a tensor."""
     value = graph.initializers.get(name)
-    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
     if value is None:
         value = ir.Value(name=name, const_value=tensor)
         graph.register_initializer(value)
-    value.const_value, value.shape, value.dtype = tensor, ir.Shape(array.shape), tensor.dtype
+    value.const_value, value.shape, value.dtype = tensor, ir.Shape(tensor.shape.numpy()), tensor.dtype
     return value
+
+
+def rewrite(
+    graph: ir.Graph, name: str, shape: Sequence[int], change: Callable[[ir.TensorProtocol], np.ndarray]
+) -> ir.Value:
+    """Put what `change` makes of an initializer, an array of this shape, in its place; the type stays.
+
+    Where a large initializer is on disk this is done whenever it is read.
+    """
+    tensor = graph.initializers[name].const_value
+    assert tensor is not None
+    if waits([tensor], tensor.nbytes):
+        return set_tensor(graph, name, deferred(name, shape, tensor.dtype, lambda: change(tensor)))
+    return store(graph, name, change(tensor), tensor.dtype)
 
 
 def store(graph: ir.Graph, name: str, array: np.ndarray, dtype: ir.DataType) -> ir.Value:

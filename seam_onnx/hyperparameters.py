@@ -5,10 +5,12 @@ from typing import Literal
 
 from seam_onnx.values import Count, Natural, NotNegative, Positive, Share
 
-__all__ = ["Criterion", "Recipe", "SeamRecipe"]
+__all__ = ["Criterion", "Price", "Recipe", "SeamRecipe"]
 
-Criterion = Literal["effect", "magnitude", "random"]
+Criterion = Literal["effect", "taylor", "magnitude", "random"]
 """By what channels are ranked."""
+Price = Literal["latency", "macs"]
+"""What a search towards a latency pays with."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,12 @@ class Recipe:
     """Removals on the way to a share of MACs or parameters, each of the same factor."""
     proposals: Natural = 8
     """Choices of channels that are tried in each round: cut, refitted, and compared by the loss against the teacher."""
+    finalists: Natural = 3
+    """Of these, the best are trained for a while before one is taken."""
     criterion: Criterion = "effect"
-    """What decides which channels go: their measured effect on the logits; magnitude and random are for comparison."""
+    """What decides which channels go: their measured effect on the logits; the others are there to compare with."""
+    price: Price = "latency"
+    """What a cut has to save on the way to a latency: milliseconds of layers, measured; macs is for comparison."""
     views: Natural = 12
     """Augmented copies of the training data that are used in turn."""
     seed: Count = 0

@@ -22,6 +22,7 @@ from seam_onnx.atomic import check_writable, refuse_source, writing
 from seam_onnx.checks import OLDEST_OPSET, check_connected, check_initializers, check_nodes, check_opset, reason
 from seam_onnx.errors import BrokenModelError, ModelError, NotOnnxError, PathError
 from seam_onnx.fold import fold_constants, unshare_constants
+from seam_onnx.ondisk import data_files, is_on_disk, leave_on_disk
 from seam_onnx.shapes import Shapes, infer_shapes
 from seam_onnx.straighten import straighten
 
@@ -44,6 +45,8 @@ class Model:
     """Of the file as it was read (of its external data only the names count)."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Sizes given for symbolic dimensions, by name."""
+    data: frozenset[Path] = frozenset()
+    """The files with external data that it, or what it was edited from, was read from."""
     shapes: Shapes = field(init=False, repr=False, compare=False)
     """Concrete shapes (batch 1 where it is dynamic) and the values that do not depend on data."""
 
@@ -71,7 +74,7 @@ class Model:
 
     def edited(self, proto: ir.Model) -> "Model":
         """The model that `proto`, an edited copy of this one's graph, makes; shapes are inferred anew."""
-        return Model(proto, self.path, self.sha256, self.sizes)
+        return Model(proto, self.path, self.sha256, self.sizes, self.data)
 
 
 def load(path: Path | str, sizes: Mapping[str, int] | None = None) -> Model:
@@ -100,8 +103,10 @@ def load(path: Path | str, sizes: Mapping[str, int] | None = None) -> Model:
     check_initializers(proto, path)
     check_connected(proto, path)
     check_nodes(proto, path)
+    data = data_files(proto)
+    leave_on_disk(proto)
     normalise(proto, path)
-    return Model(proto, path, sha256(path), dict(sizes or {}))
+    return Model(proto, path, sha256(path), dict(sizes or {}), data)
 
 
 def sha256(path: Path) -> str:
@@ -190,7 +195,8 @@ def saveable(model: Model) -> ir.Model:
 def save(model: Model, path: Path | str, *, overwrite: bool = False) -> Path:
     """Write a model so that a reader sees either the old file or the whole new one.
 
-    Weights go to `<name>.data` beside the file when they exceed what protobuf holds.
+    Weights go to `<name>.data` beside the file when they exceed what protobuf holds, or were too many to be held in memory:
+    tensor by tensor then, so that the peak is the largest one.
 
     Raises:
         PathError: the place cannot be written, is an input file, or exists and `overwrite` is False.
@@ -198,12 +204,11 @@ def save(model: Model, path: Path | str, *, overwrite: bool = False) -> Path:
     path = Path(path)
     proto = saveable(model)
     tensors = [v.const_value for v in proto.graph.initializers.values() if v.const_value is not None]
-    large = sum(tensor.nbytes for tensor in tensors) > LARGEST_INLINE
+    large = sum(tensor.nbytes for tensor in tensors) > LARGEST_INLINE or any(map(is_on_disk, tensors))
     data = path.with_name(f"{path.name}.data")
-    sources = {tensor.path for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
     for target in (path, data) if large else (path,):
         check_writable(target, overwrite=overwrite)
-        refuse_source(target, {*sources, model.path})
+        refuse_source(target, {*model.data, model.path})
     with writing(path, overwrite=overwrite) as temporary:
         if not large:
             ir.external_data.load_to_model(proto)

@@ -13,23 +13,24 @@ from seam_onnx.atomic import check_writable, refuse_source, write_text, writing
 from seam_onnx.channels import analyze
 from seam_onnx.data import Preprocess, beside, load_splits, resolve
 from seam_onnx.errors import UsageError
-from seam_onnx.finding import find_channels, find_weights, pareto, solutions
+from seam_onnx.finding import Outcome, Setup, find, pareto, restricted, solutions
 from seam_onnx.judge import Judge
 from seam_onnx.labels import names_from_metadata, read_names, wanted
 from seam_onnx.model import Model, check_finite, load, save, sha256
 from seam_onnx.progress import Event, Observer, silent
 from seam_onnx.provenance import facts_of
 from seam_onnx.rebuild import assemble, stamp
-from seam_onnx.report import SCHEMA_VERSION, Problem, Report, Search, Size
+from seam_onnx.report import SCHEMA_VERSION, Problem, Report, Rounding, Search, Size
 from seam_onnx.request import Granularity, Recover, Request
-from seam_onnx.search import Views, fastest_engine, parse_target
+from seam_onnx.search import engines, parse_target
 from seam_onnx.settings import dump, recipe_hash
 from seam_onnx.snippet import snippet
 from seam_onnx.solution import Solution, encoded, masks_beside
-from seam_onnx.surgery import classes
+from seam_onnx.surgery import classes, plan_removal
 from seam_onnx.task import Task, make_task
 from seam_onnx.teacher import Teacher
-from seam_onnx.validate import Provider, environment
+from seam_onnx.validate import Latency, Provider, environment, width_step
+from seam_onnx.words import between, share
 
 __all__ = ["Request", "reengineer"]
 
@@ -50,39 +51,50 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     judge.check_sanity()
     teacher = Teacher(model, task.wanted, device)
     judge.check_lowering(teacher)
+    step, why = step_of(request, judge)
+    setup = Setup(request, model, task, preprocess, teacher, judge, step, observer)
     started = time.perf_counter()
-    probe = torch.from_numpy(preprocess.normalize(task.train.x[: request.recipe.batch])).to(device)
-    with fastest_engine(teacher.module, probe) as engine:
-        if request.granularity == "channel":
-            recipe = request.recipe
-            views = Views(task, preprocess, teacher, device, recipe.seed, recipe.views, recipe.mix, engine)
-            outcome = find_channels(request, model, task, views, judge, observer)
-        else:  # as published: every image has a label, everything in float32
-            views = Views(task, preprocess, teacher, device, request.seam.seed, request.recipe.views)
-            outcome = find_weights(request, model, task, views, judge, observer)
+    found = find(setup)
     seconds = time.perf_counter() - started
-    found = solutions(request, model, task, outcome)
-    pruned = assemble(model, found[0])  # what `apply` makes, not what the search held
-    target = request.target if request.granularity == "channel" else ""
-    hyperparameters = dataclasses.asdict(outcome.recipe)
-    search = Search(
-        request.granularity, target, outcome.recover, hyperparameters, outcome.kept, seconds, str(device), outcome.curve,
-        outcome.met,
-    )  # fmt: skip
     recipe_used = dump(request)
     with writing(request.output, overwrite=request.overwrite) as path:  # in place only once it is proved
-        proof = judge.prove(save(pruned, path), request.batches)
+        outcome, stored, pruned, latency = raced(setup, found.chosen, path)
+        proof = judge.prove(path, latency)
         facts = facts_of(recipe_hash(recipe_used), proof, size_of(model, request.model), size_of(pruned, path))
-        first = dataclasses.replace(found[0], facts=facts, accuracy=proof.val.pruned.value)
-        put(path, pruned, model, (first, *found[1:]))
+        first = dataclasses.replace(stored[0], facts=facts, accuracy=proof.val.pruned.value)
+        put(path, pruned, model, (first, *stored[1:]))
         if request.snippet is not None:
             write_text(request.snippet, snippet(path, preprocess, problem.labels))
+        search = Search(
+            request.granularity, request.target if request.granularity == "channel" else "", outcome.recover,
+            dataclasses.asdict(outcome.recipe), outcome.kept, seconds, str(device), outcome.curve, outcome.met,
+            "" if outcome.met else outcome.unmet, found.engine, Rounding(step, why, spare(pruned)), found.runs,
+        )  # fmt: skip
         return Report(
             SCHEMA_VERSION, version("seam-onnx"), request.command, problem, search,
             size_of(model, request.model), size_of(pruned, path), proof,
             widths(model, pruned), tuple(str(b) for b in analyze(model).blockers), environment(), str(request.output),
             pareto=pareto(model, outcome, judge, proof.val.pruned.value), recipe=recipe_used,
         )  # fmt: skip
+
+
+def raced(setup: Setup, outcome: Outcome, path: Path) -> tuple[Outcome, tuple[Solution, ...], Model, Latency]:
+    """Save what was found and time it, in full. What is slower than the original is not delivered as an answer to a target.
+
+    Returns:
+        What is delivered, as it is stored, as a model, and its latency.
+    """
+    stored = solutions(setup, outcome)
+    pruned = assemble(setup.model, stored[0])  # what `apply` makes, not what the search held
+    latency = setup.judge.race(save(pruned, path, overwrite=True), setup.request.batches)
+    first, goal = latency.comparisons[0], parse_target(setup.request.target)
+    if outcome.granularity == "channel" and outcome.kept < 1 and first.verdict == "slower":
+        why = f"what was found takes {share(first.ratio)} of the original's p50"
+        return raced(setup, restricted(setup, outcome, why), path)
+    if goal.metric == "latency" and outcome.met and first.interval.low > goal.value:
+        why = f"timed in full, it takes {share(first.ratio)} of the original's p50 ({between(first.interval)})"
+        outcome = dataclasses.replace(outcome, met=False, unmet=why)
+    return outcome, stored, pruned, latency
 
 
 def put(path: Path, pruned: Model, model: Model, found: tuple[Solution, ...]) -> None:
@@ -103,6 +115,9 @@ def check_request(request: Request) -> None:
     ):
         if given not in known:
             raise UsageError(f"{name} {given!r}", "is unknown", f"choose from {', '.join(known)}")
+    pinned = {engine.low for engine in engines(request.engine, "cpu")}
+    if request.granularity == "weight" and pinned == {True}:
+        raise UsageError(f"engine {request.engine!r}", "is not SeaM as published, which is fp32", "leave it out")
     if request.resume_from is not None and request.granularity != "channel":
         raise UsageError("--resume-from", "serves granularity channel alone", "leave one of them out")
 
@@ -152,6 +167,18 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = f"torch cannot use it ({str(error).splitlines()[0][:120]})"
         raise UsageError(f"device {name!r}", why, "choose auto, cpu or cuda") from error
+
+
+def step_of(request: Request, judge: Judge) -> tuple[int, str]:
+    """Of what widths stay multiples, and why."""
+    block, why = width_step(judge.session.provider)
+    return (block, why) if request.width_step == "auto" else (int(request.width_step), f"--width-step; {why}")
+
+
+def spare(pruned: Model) -> int:
+    """Channels, over all layers, that could go without changing any output, and stay to keep a multiple."""
+    plan = plan_removal(pruned, analyze(pruned))
+    return sum(before - after for before, after in plan.widths.values())
 
 
 def size_of(model: Model, path: Path) -> Size:

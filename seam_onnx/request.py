@@ -86,10 +86,14 @@ class Request:
     """Masks file of an earlier prune: choose among the networks that it visited instead of searching."""
     recover: Recover = "finetune"
     """What to change of what stays: none, bn (normalisation), fast (least squares), finetune (both, then training)."""
-    width_step: Natural = 8
-    """Widths stay multiples of this."""
+    width_step: Natural | Literal["auto"] = 8
+    """Widths stay multiples of this; auto: of what --provider computes at a time on this machine."""
+    seeds: Natural = 1
+    """Searches, each with the next seed: the best on validation is delivered, mean and spread are reported."""
     device: str = "auto"
     """Where torch searches: auto, cpu, cuda."""
+    engine: str = "auto"
+    """How torch computes: auto (timed), fp32 or bf16, and threads if they matter, as in bf16/2."""
     recipe: Recipe = field(default_factory=Recipe, metadata={"when": ("granularity", "channel")})
     """Of the channel search."""
     seam: SeamRecipe = field(default_factory=SeamRecipe, metadata={"when": ("granularity", "weight")})

@@ -104,6 +104,9 @@ def read(hint: Any, value: Any) -> Any:
 
 def kind(hint: Any) -> str:
     """What values of this type are, in words: `a number above 0`."""
+    others = [one for one in _alternatives(hint)[1:] if get_origin(one) is Literal]
+    if others:
+        return ", or ".join(kind(one) for one in (_stated(hint), *others))
     hint, marks = _unwrapped(_stated(hint))
     origin, arguments = get_origin(hint), get_args(hint)
     if any(isinstance(mark, Entries) for mark in marks):
@@ -139,11 +142,15 @@ def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     return (get_args(hint)[0], hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
 
 
+def _alternatives(hint: Any) -> list[Any]:
+    """Several types, None aside."""
+    several = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return [one for one in several if one is not NoneType]
+
+
 def _stated(hint: Any) -> Any:
     """The first of several types, None aside."""
-    if get_origin(hint) not in (Union, UnionType):
-        return hint
-    return next(one for one in get_args(hint) if one is not NoneType)
+    return _alternatives(hint)[0]
 
 
 def _of(hint: Any) -> str:

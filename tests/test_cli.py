@@ -455,7 +455,7 @@ BAD_OPTIONS = {
     ("--size", "9"): "the model takes",
     ("--layout", "nwhc"): "nchw, nhwc",
     ("--channels", "rgba"): "rgb, bgr",
-    ("--augment", "rotate"): "crop, flip",
+    ("--augment", "rotate"): "crop, flip, zoom",
     ("--shape", "seq"): "name=size",
     ("--rate", "-1"): "is not a number above 0; the default is 0.003",
     ("--rate", "0"): "number above 0",

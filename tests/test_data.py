@@ -155,7 +155,7 @@ def preprocesses(draw):
         std=tuple(draw(st.floats(0.05, 300)) for _ in range(draw(several))),
         layout=layout,
         channels=channels,
-        augment=tuple(draw(st.sets(st.sampled_from(["crop", "flip"])))),
+        augment=tuple(draw(st.sets(st.sampled_from(["crop", "flip", "zoom"])))),
         sample=draw(st.none() | st.just((count, None, 7))),
     )
 
@@ -194,7 +194,7 @@ def test_bgr_flips_before_mean_and_std():
 
 
 def test_default_augmentation_is_by_channels():
-    assert Preprocess().augment == ("crop", "flip")
+    assert Preprocess().augment == ("crop", "flip", "zoom")
     assert Preprocess(channels="gray").augment == ("crop",)
     assert Preprocess(augment=()).augment == ()
 
@@ -206,7 +206,7 @@ def test_default_augmentation_is_by_channels():
         ({"channels": "cmyk"}, "use rgb, bgr, gray"),
         ({"resize": "pad"}, "use squash, shorter"),
         ({"resample": "best"}, "bilinear"),
-        ({"augment": ("mixup",)}, "use crop, flip"),
+        ({"augment": ("mixup",)}, "use crop, flip, zoom"),
         ({"mean": (1.0, 2.0)}, "2 numbers for 3 channel(s)"),
         ({"std": (1.0,) * 3, "channels": "gray"}, "3 numbers for 1 channel(s)"),
         ({"std": (0.0,)}, "not 0"),

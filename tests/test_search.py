@@ -27,7 +27,6 @@ from seam_onnx.search import (
     LatencyAim,
     Recipe,
     SeamRecipe,
-    Target,
     Views,
     Visited,
     evaluate,
@@ -36,11 +35,13 @@ from seam_onnx.search import (
     search_channels,
     search_weights,
 )
-from seam_onnx.search.ladders import measure_ladders
+from seam_onnx.search.augment import augmented
+from seam_onnx.search.ladders import ladders_by, measure_ladders
 from seam_onnx.search.normalise import fold, normalise
+from seam_onnx.search.price import macs, params
 from seam_onnx.search.select import Ladder, rungs, select
 from seam_onnx.search.train import Clock, Trainer, objective
-from seam_onnx.search.views import Batch, augmented
+from seam_onnx.search.views import Batch
 from seam_onnx.search.weight import Selection, WeightSearch
 from seam_onnx.surgery import cut_head
 from seam_onnx.surgery.logits import SEAM_HEAD, add_seam_head, logits_of
@@ -298,6 +299,14 @@ def measured(seed: int = 0, step: int = 8) -> tuple[Model, list[Ladder]]:
     return model, measure_ladders(model, analyze(model), lower(model), x, step, 0)
 
 
+def test_at_random_the_seed_decides():
+    model, _ = measured()
+    x = torch.randn(4, 3, 8, 8)
+    one, same, other = (ladders_by("random", model, analyze(model), lower(model), x, 8, seed) for seed in (0, 0, 1))
+    assert all(np.array_equal(a.order, b.order) and a.changes == b.changes for a, b in zip(one, same, strict=True))
+    assert not np.array_equal(one[0].order, other[0].order)
+
+
 def test_rungs_leave_multiples_or_nothing():
     assert rungs(20, 8, droppable=False) == [4, 12]
     assert rungs(16, 8, droppable=True) == [8, 16]
@@ -318,11 +327,12 @@ def test_narrowing_further_changes_more():
             assert list(ladder.changes) == sorted(ladder.changes)
 
 
-def test_ladders_begin_with_what_matters_least():
+@pytest.mark.parametrize("criterion", ["effect", "taylor", "magnitude"])
+def test_ladders_begin_with_what_matters_least(criterion):
     given = np.random.default_rng(0).standard_normal((32, 32, 3, 3)).astype(np.float32)
     given[:, 5:13] *= 1e-4  # w3 hardly reads these channels of the branch
     model = build(DEEP, w3=given)
-    ladders = measure_ladders(model, analyze(model), lower(model), torch.randn(32, 3, 8, 8), 8, 0)
+    ladders = ladders_by(criterion, model, analyze(model), lower(model), torch.randn(32, 3, 8, 8), 8, 0)
     branch = next(ladder for ladder in ladders if len(ladder.counts) == 4)
     (name,) = [g.name for g in analyze(model).groups if np.array_equal(np.sort(branch.order), g.channels)]
     made = analyze(model).made[name, ""]
@@ -335,22 +345,39 @@ def test_ladders_begin_with_what_matters_least():
 @pytest.mark.parametrize("step", [4, 8])
 def test_select_meets_the_goal_in_multiples(metric, ratio, step):
     model, ladders = measured(step=step)
-    channels, target = analyze(model), Target(metric, ratio)
-    whole = target.of(channels.cost(channels.everything()))
-    alive = select(channels, ladders, target, ratio * whole)
-    assert target.of(channels.cost(alive)) <= ratio * whole
+    channels, price = analyze(model), {"macs": macs, "params": params}[metric]
+    whole = price(channels, channels.everything())
+    alive = select(channels, ladders, price, ratio * whole)
+    assert price(channels, alive) <= ratio * whole
     for ladder in ladders:
         left = alive[ladder.order]
         assert left.sum() % step == 0
         assert not left[: len(left) - left.sum()].any()  # the least important went
 
 
+@pytest.mark.parametrize("ratio", [0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1])
+def test_nothing_that_the_goal_has_room_for_stays_away(ratio):
+    model, ladders = measured(step=4)
+    channels = analyze(model)
+    goal = ratio * macs(channels, channels.everything())
+    alive = select(channels, ladders, macs, goal)
+    places = [(0, *ladder.counts).index(int((~alive[ladder.order]).sum())) - 1 for ladder in ladders]
+    for index, ladder in enumerate(ladders):
+        for rung in range(-1, places[index]):
+            changes = (0.0, *ladder.changes)
+            if changes[places[index] + 1] > changes[rung + 1]:
+                moved = [rung if k == index else place for k, place in enumerate(places)]
+                gone = [one.order[: (0, *one.counts)[place + 1]] for one, place in zip(ladders, moved, strict=True)]
+                left = np.logical_and.reduce([channels.without(part) for part in gone])
+                assert macs(channels, left) > goal
+
+
 def test_select_stops_where_nothing_is_left_to_drop():
     model, ladders = measured()
     channels = analyze(model)
-    alive = select(channels, ladders, Target("macs", 1e-6), 0.0)
+    alive = select(channels, ladders, macs, 0.0)
     assert sorted(int(alive[ladder.order].sum()) for ladder in ladders) == [0, 8]
-    assert select(channels, ladders, Target("macs", 1.0), 1e18).all()
+    assert select(channels, ladders, macs, 1e18).all()
 
 
 def test_select_prefers_what_costs_nothing():
@@ -361,7 +388,7 @@ def test_select_prefers_what_costs_nothing():
         for k, ladder in enumerate(ladders)
     ]
     goal = channels.cost(channels.everything()).macs - 1
-    alive = select(channels, free, Target("macs", 0.99), goal)
+    alive = select(channels, free, macs, goal)
     assert alive[free[0].order].all()
     assert not alive[free[1].order].all()
 
@@ -657,6 +684,21 @@ def test_crops_shift_and_flips_mirror():
         for image, original in zip(flipped, x, strict=True):
             assert torch.equal(image, original) or torch.equal(image, original.flip(2))
     assert augmented(x, Preprocess(size=(8, 8), augment=()), generator) is x
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_zoom_turns_half_of_the_images_and_keeps_their_values_in_range(layout):
+    smooth = torch.linspace(40, 90, 16)
+    image = (smooth[:, None] + smooth[None]).to(torch.uint8)
+    x = image.expand(400, 3, 16, 16) if layout == "nchw" else image[..., None].expand(400, 16, 16, 3)
+    made = augmented(x, Preprocess(augment=("zoom",), layout=layout), torch.Generator().manual_seed(0))
+    assert made.dtype == torch.uint8
+    assert made.shape == x.shape
+    moved = (made != x).flatten(1).any(1)
+    assert 0.4 < moved.float().mean() < 0.6
+    assert made.min() >= image.min()
+    assert made.max() <= image.max()
+    assert (made.float() - x.float()).abs().max() < 40  # an image turned and zoomed a little, not another one
 
 
 def test_the_teacher_is_the_original_restricted():

@@ -77,19 +77,30 @@ class Site:
     read: Binding
     """Its weight's input axis."""
     rows: NDArray[np.int64]
-    """Label of each output row (O / group,) or (O,)."""
-    weight: Array
-    """Weight as float64 (O, I / group, K)."""
-    present: NDArray[np.bool_]
-    """(O, I / group): through which weights a needed row needs what arrives."""
+    """Label of each output row (O,)."""
+    read_by: NDArray[np.uint8]
+    """(group, O / group, I / 8 group): bits, through which weights a row reads what arrives."""
     arriving: Array
     """Constants (group, I / group) of the channels that arrive, NaN = depends on data."""
     folds: bool
     """Can constants that arrive become part of what the node adds?"""
-    carried: NDArray[np.bool_]
-    """(O, I / group): through which weights a needed row needs one of the constants that may stand for each other."""
     carriers: NDArray[np.bool_]
     """(I / group,): the constants, not zero, that may stand for others."""
+
+    def reached(self, rows: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """What needed rows (O,) need: (I / group,) as it arrives, and as a constant for which another may stand."""
+        kept = np.where(rows.reshape(*self.read_by.shape[:2], 1), self.read_by, 0)
+        bits = np.unpackbits(np.bitwise_or.reduce(kept, axis=1), axis=1, count=self.arriving.shape[1]).astype(bool)
+        steady = ~np.isnan(self.arriving)
+        heard = bits & (self.arriving != 0) & ~(steady & self.folds)
+        merging = steady.all(0) & self.carriers.any()
+        return heard.any(0) & ~merging, heard.any(0) & merging
+
+    def weight(self) -> Array:
+        """The weight (O, I / group, K) as it is stored, read anew: together they may not fit into memory."""
+        value = self.node.inputs[1]
+        assert value is not None
+        return contracted(self.node, weight_array(value))
 
 
 def sites(model: Model, channels: Channels, constants: Constants, live: Set[str]) -> Iterator[Site]:
@@ -99,10 +110,10 @@ def sites(model: Model, channels: Channels, constants: Constants, live: Set[str]
     for binding in channels.bindings:
         node = nodes[binding.node]
         if binding.role == "read" and binding.node in live:
-            yield site(model, node, binding, writes[binding.node, binding.initializer], constants)
+            yield site(node, binding, writes[binding.node, binding.initializer], constants)
 
 
-def site(model: Model, node: ir.Node, read: Binding, rows: NDArray[np.int64], constants: Constants) -> Site:
+def site(node: ir.Node, read: Binding, rows: NDArray[np.int64], constants: Constants) -> Site:
     """Look at one place: what it reads, and what of that is silent.
 
     A constant that cannot be folded because zero padding interrupts it is c times a picture of the padding, the same
@@ -111,18 +122,15 @@ def site(model: Model, node: ir.Node, read: Binding, rows: NDArray[np.int64], co
     value, x = node.inputs[1], node.inputs[0]
     assert value is not None
     assert x is not None
-    weight, mask = contracted(node, weight_array(value))
+    present = (contracted(node, weight_array(value)) != 0).any(2)
     group = len(rows) // max(1, len(rows) // (node.attributes.get_int("group", 1) or 1)) if kind(node) == "Conv" else 1
-    axis = read_axis(node)
-    arriving = channel_constants(constants, x, axis, weight.shape[1] * group).reshape(group, -1)
+    arriving = channel_constants(constants, x, read_axis(node), present.shape[1] * group).reshape(group, -1)
     folds, steady = fold_site(node), ~np.isnan(arriving).any(0)
     carriers = (
         steady & (arriving != 0).all(0) & (not folds and value.const_value is not None and len(value.uses()) == 1)
     )
-    merging = steady & carriers.any()
-    silent = np.repeat((arriving == 0) | (~np.isnan(arriving) & folds), len(weight) // group, axis=0)
-    present = mask.any(2) & ~silent
-    return Site(node, read, rows, weight, present & ~merging, arriving, folds, present & merging, carriers)
+    read_by = np.packbits(present, axis=1).reshape(group, len(present) // group, -1)
+    return Site(node, read, rows, read_by, arriving, folds, carriers)
 
 
 def summands(model: Model, channels: Channels, constants: Constants, live: Set[str]) -> Iterator[Labels]:
@@ -158,8 +166,7 @@ def needed(channels: Channels, places: list[Site], used: Iterable[Labels]) -> Al
     while True:
         before = alive.sum()
         for place in reversed(places):
-            rows = alive[channels.roots[place.rows]]
-            wanted = place.present[rows].any(0) if rows.any() else np.zeros(place.present.shape[1], bool)
+            wanted, _ = place.reached(alive[channels.roots[place.rows]])
             alive[channels.roots[place.read.labels[wanted]]] = True
         if alive.sum() == before and not add_carriers(channels, places, alive):
             return alive[channels.roots]
@@ -169,7 +176,8 @@ def add_carriers(channels: Channels, places: list[Site], alive: Alive) -> bool:
     """Wherever constants have to be stood for and no carrier is alive yet, let one live; was there such a place?"""
     before = alive.sum()
     for place in places:
-        if place.carried[alive[channels.roots[place.rows]]].any() and carrier(channels, place, alive) is None:
+        _, carried = place.reached(alive[channels.roots[place.rows]])
+        if carried.any() and carrier(channels, place, alive) is None:
             alive[channels.roots[place.read.labels[strongest(place, place.carriers)]]] = True
     return bool(alive.sum() > before)
 

@@ -31,7 +31,7 @@ _CHOICES = {
     "resample": tuple(name.lower() for name in Image.Resampling.__members__),
     "layout": ("nchw", "nhwc", "none"),
     "channels": tuple(CHANNELS),
-    "augment": ("crop", "flip"),
+    "augment": ("crop", "flip", "zoom"),
 }
 
 
@@ -58,14 +58,14 @@ class Preprocess:
     channels: str = "rgb"
     """`rgb`, `bgr` (the flip comes before mean and std) or `gray`; of no meaning without a layout."""
     augment: tuple[str, ...] = _AUTO
-    """Of `crop` and `flip`, for the search. Default: both for 3 channels, crop for 1, none without layout."""
+    """Of `crop`, `flip` and `zoom`, for the search. Default: all for 3 channels, crop for 1, none without layout."""
     sample: Shape | None = None
     """Shape of one arranged sample that the model takes, None where free; `arrange` checks it."""
 
     def __post_init__(self) -> None:
         if self.augment == _AUTO:
-            flip = ("flip",) if CHANNELS.get(self.channels) == 3 else ()
-            object.__setattr__(self, "augment", () if self.layout == "none" else ("crop", *flip))
+            more = ("flip", "zoom") if CHANNELS.get(self.channels) == 3 else ()
+            object.__setattr__(self, "augment", () if self.layout == "none" else ("crop", *more))
         _check_choices(self)
         _check_geometry(self)
         _check_numbers(self)

@@ -13,7 +13,7 @@ from seam_onnx.values import Natural
 
 __all__ = ["Augment", "PreprocessFlags", "beside", "resolve"]
 
-Augment = Literal["crop", "flip"]
+Augment = Literal["crop", "flip", "zoom"]
 """Ways to vary an image."""
 
 
@@ -34,7 +34,7 @@ class PreprocessFlags:
     channels: str | None = None
     """rgb, bgr or gray [by the number of channels]."""
     augment: tuple[Augment, ...] | None = None
-    """crop,flip or none [both for colour, crop for gray]."""
+    """crop,flip,zoom or none [all for colour, crop for gray]."""
 
 
 def beside(data: Path | RawSplits, name: str) -> Path | None:

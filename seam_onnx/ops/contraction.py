@@ -16,7 +16,10 @@ from seam_onnx.ops.registry import Constants, Family, op
 from seam_onnx.ops.walk import Array, Labels, Walk, compress, none
 from seam_onnx.quantized import is_weight, weight_array
 
-__all__ = ["contracted", "family", "finish", "fold_site", "kind", "letters", "read_axis", "weight_of"]
+__all__ = ["added", "contracted", "family", "finish", "fold_site", "kind", "letters", "read_axis", "weight_of"]
+
+PIECE = 1 << 20
+"""Weights that are widened to float64 at a time."""
 
 
 def along(labels: Labels, axis: int, rank: int) -> Labels:
@@ -161,19 +164,40 @@ def kind(node: ir.Node) -> str:
 
 
 # ---- constants ------------------------------------------------------------------------------------------------------
-def contracted(node: ir.Node, array: Array) -> tuple[Array, Array]:
-    """The weight as (O, I / group, K) and as a mask of the same shape of what is not zero."""
+def contracted(node: ir.Node, array: Array) -> Array:
+    """The stored weight as (O, I / group, K), without a copy; see `factor`."""
     if kind(node) in ("Conv", "ConvTranspose"):
         array = array if kind(node) == "Conv" else np.moveaxis(array, 0, 1)
-        weight = array.reshape(array.shape[0], array.shape[1], -1)
-    elif (found := letters(node) if node.op_type == "Einsum" else None) is not None:
-        weight = (array if found[1][0] in found[2] else array.T)[:, :, None]
-    else:
-        weight = (array if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1 else array.T)[
-            :, :, None
-        ]
-    alpha = (node.attributes.get_float("alpha", 1.0) or 0.0) if kind(node) in ("Gemm", "MatMul") else 1.0
-    return weight.astype(np.float64) * alpha, weight != 0
+        return array.reshape(array.shape[0], array.shape[1], -1)
+    if (found := letters(node) if node.op_type == "Einsum" else None) is not None:
+        return (array if found[1][0] in found[2] else array.T)[:, :, None]
+    turned = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
+    return (array if turned else array.T)[:, :, None]
+
+
+def factor(node: ir.Node) -> float:
+    """What the node multiplies its weight by."""
+    return (node.attributes.get_float("alpha", 1.0) or 0.0) if kind(node) in ("Gemm", "MatMul") else 1.0
+
+
+def added(node: ir.Node, weight: Array, arriving: Array, rows: Array) -> Array:
+    """What constants that arrive add to some of the outputs, float64. Cost: the weights that read one, in pieces.
+
+    Args:
+        node: the contraction.
+        weight: (O, I / group, K), as `contracted` gives it.
+        arriving: (group, I / group), 0 where nothing is to be added.
+        rows: positions of the outputs, int.
+    """
+    columns = np.flatnonzero((arriving != 0).any(0))
+    share, block = arriving[:, columns], len(weight) // len(arriving)
+    total = np.zeros(len(rows))
+    step = max(1, PIECE // max(1, len(columns) * weight.shape[2]))
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        sums = weight[np.ix_(some, columns)].astype(np.float64).sum(2) * factor(node)
+        total[start : start + step] = (sums * share[some // block]).sum(1)
+    return total
 
 
 def fold_site(node: ir.Node) -> bool:
@@ -195,14 +219,15 @@ def zero_contraction(constants: Constants, node: ir.Node) -> None:
     if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1:
         return
     axis = -1 if node.op_type == "MatMul" else 1
-    array, present = contracted(node, weight_array(weight))
+    array = contracted(node, weight_array(weight))
     group = node.attributes.get_int("group", 1) or 1 if node.op_type == "Conv" else 1
-    arriving = channel_constants(constants, x, axis, array.shape[1] * group)
-    reads = np.repeat(arriving.reshape(group, -1), array.shape[0] // group, axis=0)  # (O, I / group)
-    silent = ~present.any(2) | (reads == 0) | (~np.isnan(reads) & fold_site(node))
-    sums = (np.nan_to_num(reads) * array.sum(2) * ~(reads == 0)).sum(1)
+    arriving = channel_constants(constants, x, axis, array.shape[1] * group).reshape(group, -1)
+    heard = (arriving != 0) & ~(~np.isnan(arriving) & fold_site(node))
+    read = (array != 0).any(2).reshape(group, -1, array.shape[1]) & heard[:, None]
+    silent = np.flatnonzero(~read.any(2))
+    value = np.full(array.shape[0], np.nan)
+    value[silent] = added(node, array, np.nan_to_num(arriving), silent) + bias_of(constants, node, len(value))[silent]
     rank = len(constants.walk.dims(node.outputs[0]))
-    value = np.where(silent.all(1), sums + bias_of(constants, node, array.shape[0]), np.nan)
     constants.set(node.outputs[0], compress(value.reshape([-1 if k == axis % rank else 1 for k in range(rank)])))
 
 

@@ -69,10 +69,10 @@ def zero_gather(constants: Constants, node: ir.Node) -> None:
     """What is picked stays what it is."""
     x, index = node.inputs
     assert x is not None
-    array, chosen, dims = constants.get(x), constants.walk.array(index), constants.walk.dims(x)
-    axis = gather_axis(node, len(dims))
     if constants.walk.constant(x) or index is None:
         return
+    array, chosen, dims = constants.get(x), constants.walk.array(index), constants.walk.dims(x)
+    axis = gather_axis(node, len(dims))
     if array.shape[axis] == 1:
         view = [*array.shape[:axis], *(1,) * len(constants.walk.dims(index)), *array.shape[axis + 1 :]]
         constants.set(node.outputs[0], array.reshape(view))

@@ -8,8 +8,11 @@ from seam_onnx.report.schema import (
     Problem,
     Proof,
     Report,
+    Rounding,
     Search,
+    SeedRun,
     Size,
+    Spread,
 )
 
 __all__ = [
@@ -21,6 +24,9 @@ __all__ = [
     "Problem",
     "Proof",
     "Report",
+    "Rounding",
     "Search",
+    "SeedRun",
     "Size",
+    "Spread",
 ]

@@ -18,7 +18,20 @@ from seam_onnx.words import (
     threads,
 )
 
-__all__ = ["batches", "checks", "kept_of", "notes", "rows", "sentence", "tiles", "timing"]
+__all__ = [
+    "batches",
+    "checks",
+    "kept_of",
+    "missed",
+    "notes",
+    "rounding",
+    "rows",
+    "seed_rows",
+    "sentence",
+    "speed",
+    "tiles",
+    "timing",
+]
 
 
 def timing(report: Report, model: str, batch: int) -> Timing | None:
@@ -38,25 +51,62 @@ def kept_of(report: Report) -> str:
     return {
         "macs": "multiply-adds",
         "params": "parameters",
-        "latency": "multiply-adds",
+        "latency": "milliseconds of its layers" if report.search.recipe.get("price") == "latency" else "multiply-adds",
         "max-drop": "multiply-adds",
     }.get(name, name) or "mask elements"
 
 
+def speed(report: Report) -> str:
+    """How fast the pruned model is at the smallest batch size, and no claim that the interval does not allow."""
+    for one in report.proof.latency.comparisons[:1]:
+        claim = {"faster": "faster", "slower": "slower"}.get(one.verdict, "not measurably faster")
+        return f"{claim} ({share(one.ratio, 0)} of the original's p50)"
+    return "not timed"
+
+
+def missed(report: Report) -> str:
+    """That the target was missed, and what is delivered instead; empty where it was met."""
+    search = report.search
+    return "" if search.met else f"target {search.target} was not reached: {search.unmet}"
+
+
 def sentence(report: Report) -> str:
     """The result in a sentence, which claims no more than the intervals allow."""
-    compared = report.proof.latency.comparisons
-    speed = f"{compared[0].verdict} ({share(compared[0].ratio, 0)} of the original's p50)" if compared else "not timed"
-    test = report.proof.test
-    missed = (
-        ""
-        if report.search.met
-        else f"The target {report.search.target} was not reached; this is the best that was found. "
-    )
+    test, failed = report.proof.test, missed(report)
+    lead = f"{failed[0].upper()}{failed[1:]}. " if failed else ""
     return (
-        f"{missed}Latency: {speed}. Accuracy: {points(test.pruned, test.restricted)} against the original restricted to the "
-        f"wanted labels, McNemar {chance(report.proof.difference.p)}."
+        f"{lead}Latency: {speed(report)}. Accuracy: {points(test.pruned, test.restricted)} against the original restricted "
+        f"to the wanted labels, McNemar {chance(report.proof.difference.p)}."
     )
+
+
+def rounding(report: Report) -> str:
+    """To what widths were rounded, why, and what that did."""
+    search, parts = report.search, []
+    name, _, asked = search.target.partition("=")
+    if search.rounding.spare:
+        parts.append(f"{search.rounding.spare} channels that could go stay for that")
+    if search.met and name in ("macs", "params") and search.kept < 0.995 * float(asked):
+        parts.append(f"{share(search.kept)} of the {kept_of(report)} are left where {share(float(asked))} were allowed")
+    said = f"multiples of {search.rounding.step} ({search.rounding.why})" if search.rounding.step > 1 else "any"
+    return "; ".join((said, *parts))
+
+
+def seed_rows(report: Report) -> list[tuple[str, ...]]:
+    """Seed, accuracy on validation, kept, search time: of each search, then their mean and standard deviation."""
+    runs, spread = report.search.runs, report.search.spread
+    if len(runs) < 2:
+        return []
+    lines = [
+        (f"{run.seed}{', delivered' if run.chosen else ''}{'' if run.met else ', target missed'}",
+         share(run.accuracy, 2), share(run.kept), f"{run.seconds:.0f} s")
+        for run in runs
+    ]  # fmt: skip
+    a, k, t = (spread[name] for name in ("accuracy", "kept", "seconds"))
+    mean = ("mean", share(a.mean, 2), share(k.mean), f"{t.mean:.0f} s")
+    deviation = ("standard deviation", f"{100 * a.deviation:.2f} points", f"{100 * k.deviation:.1f} points",
+                 f"{t.deviation:.0f} s")  # fmt: skip
+    return [*lines, mean, deviation]
 
 
 def tiles(report: Report) -> list[Tile]:

@@ -18,7 +18,7 @@ import yaml
 
 from seam_onnx import words
 from seam_onnx.report.comparison import ModelComparison
-from seam_onnx.report.facts import checks, notes, rows, sentence, tiles
+from seam_onnx.report.facts import checks, notes, rounding, rows, seed_rows, sentence, tiles
 from seam_onnx.report.labels import accuracy_tile, paired_rows
 from seam_onnx.report.markup import (
     changes,
@@ -76,7 +76,7 @@ def page(report: Report) -> str:
     origin = f"{len(problem.labels)} outputs from {problem.model} ({problem.classes} classes). Samples: {samples}."
     return document(title, report.version, (
         _heading(title, sentence(report), origin), tiles_grid(tiles(report)), gates_section(report.gates),
-        _figures(figures(report)), section("Before and after", changes(rows(report))),
+        _figures(figures(report)), section("Before and after", changes(rows(report))), _seeds(report),
         labels_section(problem.labels, report.proof.paired),
         section("What was checked", items(checks(report))), section("Notes", items(notes(report))),
         _blockers(report), _width_table(report), _how(report),
@@ -154,6 +154,15 @@ def _figures(drawn: Mapping[str, str]) -> str:
     return f'<div class="figures">\n{shown}</div>'
 
 
+def _seeds(report: Report) -> str:
+    """What each search came to; nothing where there was one."""
+    found = seed_rows(report)
+    head = ("seed", "accuracy, validation", "kept", "search time")
+    intro = "<p class=soft>The best on validation is delivered; only that one was read on test.</p>"
+    lines = [(str(number), *cells) for number, cells in enumerate(found, 1)]
+    return section("Searches", intro + table(("#", *head), lines)) if found else ""
+
+
 def _blockers(report: Report) -> str:
     found = report.blockers
     if not found:
@@ -181,7 +190,9 @@ def _how(report: Report) -> str:
         "labels": _numbered(problem.labels, problem.indices),
         "preprocessing": problem.preprocess,
         "search": f"{search.granularity}, {search.target or 'SeaM'}, recover {search.recover}",
+        "widths": rounding(report),
         "time": f"{search.seconds:.0f} s on {search.device}",
+        "engine": search.engine,
         "seeds": f"search {search.recipe.get('seed', 'none')}, latency {report.proof.latency.seed}",
         "sha256 of the recipe": report.recipe_hash,
         "hyperparameters": ", ".join(f"{name} {_plain(value)}" for name, value in search.recipe.items()),

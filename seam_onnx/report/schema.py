@@ -1,5 +1,7 @@
 """What a run reports: plain frozen data with a version, the same for a table, a JSON file or a page."""
 
+import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +10,19 @@ from seam_onnx.progress import Point
 from seam_onnx.settings import recipe_hash
 from seam_onnx.validate import Accuracy, Latency, McNemar, Paired, Parity, to_json
 
-__all__ = ["SCHEMA_VERSION", "Accuracies", "ParetoPoint", "Problem", "Proof", "Report", "Search", "Size"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Accuracies",
+    "ParetoPoint",
+    "Problem",
+    "Proof",
+    "Report",
+    "Rounding",
+    "Search",
+    "SeedRun",
+    "Size",
+    "Spread",
+]
 
 SCHEMA_VERSION = 1
 """Rises when a field changes its meaning or goes."""
@@ -37,6 +51,52 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """Of widths, to what the provider computes at a time."""
+
+    step: int
+    """Widths stay multiples of this."""
+    why: str
+    """Why of this, in words."""
+    spare: int
+    """Channels, over all layers, that could go without changing any output and stay for that."""
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One of the searches that were made."""
+
+    seed: int
+    """Of everything random in it."""
+    accuracy: float
+    """On validation, as the search found it."""
+    kept: float
+    """Share of the target's figure, or of the mask elements, that stays."""
+    seconds: float
+    """Wall-clock time."""
+    met: bool
+    """Whether the target was reached."""
+    chosen: bool
+    """Whether it is the one delivered."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Some figures, summed up."""
+
+    mean: float
+    """Their mean."""
+    deviation: float
+    """Standard deviation of a sample, n - 1; 0 of one figure."""
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        """Of at least one figure."""
+        values = list(values)
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+
+
+@dataclass(frozen=True)
 class Search:
     """How the smaller network was found."""
 
@@ -51,13 +111,27 @@ class Search:
     kept: float
     """Share of the target's figure, or of the mask elements, that stays."""
     seconds: float
-    """Wall-clock time of the search and recovery."""
+    """Wall-clock time of search and recovery, of all seeds."""
     device: str
     """Where torch ran."""
     curve: tuple[Point, ...]
     """How it got there."""
     met: bool = True
-    """Whether the target was reached; if not, the model is the best that was found."""
+    """Whether the target was reached."""
+    unmet: str = ""
+    """If not: what is delivered instead, and why."""
+    engine: str = ""
+    """How torch computed, as `search.engine` of a recipe pins it: format and threads, `bf16/1`."""
+    rounding: Rounding = Rounding(1, "as given", 0)
+    """Of widths."""
+    runs: tuple[SeedRun, ...] = ()
+    """One a seed; the delivered one's kept and curve are those above."""
+
+    @property
+    def spread(self) -> dict[str, Spread]:
+        """Over the seeds, of 'accuracy' (on validation), 'kept' and 'seconds'; empty where there are none."""
+        names = ("accuracy", "kept", "seconds") if self.runs else ()
+        return {name: Spread.of(getattr(run, name) for run in self.runs) for name in names}
 
 
 @dataclass(frozen=True)

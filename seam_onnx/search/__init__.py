@@ -4,8 +4,8 @@ that imports torch."""
 from seam_onnx.hyperparameters import Recipe, SeamRecipe
 from seam_onnx.search.aims import Aim, CostAim, DropAim, Goal, LatencyAim, parse_target
 from seam_onnx.search.channel import ChannelSearch, Found, Visited, search_channels
-from seam_onnx.search.engine import PLAIN, Engine, fastest_engine
-from seam_onnx.search.select import Target
+from seam_onnx.search.engine import PLAIN, Engine, engines, fastest_engine
+from seam_onnx.search.price import Latencies, LayerLatency, Price
 from seam_onnx.search.views import Views, evaluate
 from seam_onnx.search.weight import WeightsFound, mask_elements, search_weights
 
@@ -18,13 +18,16 @@ __all__ = [
     "Engine",
     "Found",
     "Goal",
+    "Latencies",
     "LatencyAim",
+    "LayerLatency",
+    "Price",
     "Recipe",
     "SeamRecipe",
-    "Target",
     "Views",
     "Visited",
     "WeightsFound",
+    "engines",
     "evaluate",
     "fastest_engine",
     "mask_elements",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from seam_onnx.errors import UsageError
+from seam_onnx.search.price import Price, macs, params
 
 if TYPE_CHECKING:
     from seam_onnx.model import Model
@@ -58,6 +59,10 @@ class Aim(Protocol):
     def metric(self) -> str:
         """Of its goal."""
 
+    @property
+    def price(self) -> Price:
+        """What sizes are shares of, and what a cut has to save."""
+
     def next(self, visited: Sequence["Visited"]) -> float | None:
         """The next size."""
 
@@ -78,6 +83,11 @@ class CostAim:
     metric: str
     ratio: float
     rounds: int
+
+    @property
+    def price(self) -> Price:
+        """The metric itself."""
+        return params if self.metric == "params" else macs
 
     def next(self, visited: Sequence["Visited"]) -> float | None:
         """Equal factors down to the ratio."""
@@ -104,6 +114,8 @@ class LatencyAim:
 
     ratio: float
     measure: Callable[["Model"], float]
+    price: Price = macs
+    """Milliseconds as far as they are known beforehand; what was measured decides."""
     metric: str = "latency"
 
     def next(self, visited: Sequence["Visited"]) -> float | None:
@@ -136,6 +148,7 @@ class DropAim:
 
     floor: float
     """Accuracy on validation that has to be held, in 0 to 1."""
+    price: Price = macs
     metric: str = "max-drop"
 
     def next(self, visited: Sequence["Visited"]) -> float | None:

@@ -1,7 +1,7 @@
 """The search at channel granularity: cut, refit, train a little, until the aim is reached; then recover.
 
     head refitted to the teacher
-    while the aim names a smaller size:  measure ladders -> try choices -> remove -> refit -> train  (a point each)
+    while the aim names a smaller size:  cut (see `cut`) -> train  (a point each)
     then:                                recover the point that the aim chooses
 
 Removal is real at every round, not a mask: that a masked model and its pruned form agree is checked by the caller's
@@ -9,36 +9,27 @@ Removal is real at every round, not a mask: that a masked model and its pruned f
 that every point is worth keeping: another target later chooses among them, without a search.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import torch
-
-from seam_onnx.channels import Alive, Channels, analyze
-from seam_onnx.lowering import Lowered, lower, write_back
+from seam_onnx.lowering import write_back
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.search.aims import Aim
-from seam_onnx.search.ladders import ladders_by
-from seam_onnx.search.normalise import fold, normalise
+from seam_onnx.search.cut import FIT, Cutter
+from seam_onnx.search.normalise import fold
+from seam_onnx.search.price import price_of
 from seam_onnx.search.rounds import Rounds
-from seam_onnx.search.select import Ladder, Target, select, shaken
-from seam_onnx.search.train import Clock, Recipe, Trainer, affine_only, snapshot
+from seam_onnx.search.train import Recipe, Trainer, affine_only, snapshot
+from seam_onnx.search.training import Training
 from seam_onnx.search.trial import Trial
-from seam_onnx.search.views import Batch, Views, evaluate
+from seam_onnx.search.views import Views, evaluate
 
 __all__ = ["ChannelSearch", "Check", "Found", "Visited", "search_channels"]
 
 Check = Callable[[Model, Model], None]
 """Called with each masked model and its pruned form; raises where they differ."""
-PROBE = 128
-"""Samples on which widths are measured, and on which a round's normalisation starts."""
-FIT = 512
-"""Samples to which layers are refitted."""
-SPREAD = 0.7
-"""How far the balance between groups is shaken, see `shaken`."""
 READINGS = 30
 """Times that validation is read while recovering, at most: an epoch of a small data set is a few steps."""
 
@@ -80,31 +71,28 @@ class ChannelSearch:
         self, base: Model, logits: str, views: Views, aim: Aim, recipe: Recipe, recover: str, step: int,
         check: Check, observer: Observer = silent,
     ) -> None:  # fmt: skip
-        self.logits, self.views, self.aim, self.recipe = logits, views, aim, recipe
-        self.recover, self.width_step, self.check, self.observer = recover, step, check, observer
-        self.steps = views.steps(recipe.batch)
-        self.total = max(recipe.least, round(recipe.epochs * self.steps))
-        self.done = 0
-        channels = analyze(base)
-        self.target = Target("params" if aim.metric == "params" else "macs", 1.0)
-        self.whole = self.target.of(channels.cost(channels.everything()))
-        self.batches = self.endless()
+        self.aim, self.recipe, self.recover, self.check, self.observer = aim, recipe, recover, check, observer
+        self.training = Training(base, logits, views, recipe)
         self.rounds = Rounds(base, step)
         self.model = self.rounds.base
-        self.original = lower(self.model, logits).to(views.device)
+        self.original = self.training.lowered(self.model)
+        self.cutter = Cutter(
+            self.original, self.training, self.rounds, aim.price, price_of(base, aim.price), step, recover
+        )
+        self.total, self.done = self.training.total, 0
         self.curve: list[Point] = []
 
     def run(self) -> Found:
         """Shrink in rounds, then recover."""
         visited: list[Visited] = []
-        self.refit()
+        self.fit_head()
         while (goal := self.aim.next(visited)) is not None:
             before = self.kept()
-            self.cut(goal * self.whole)
+            self.cut(goal)
             if self.kept() == before:
                 break
             if self.recover == "finetune":
-                self.train("search", round(self.total * self.recipe.cut / self.recipe.rounds))
+                self.train("search", self.training.round)
             else:
                 self.note("search", None, self.accuracy())
             visited.append(self.aim.measured(self.here(self.rounds.masks())))
@@ -137,63 +125,39 @@ class ChannelSearch:
             self.note("recover", None, point.accuracy)
         return self.aim.measured(self.here(point.masks))
 
-    def endless(self) -> Iterator[Batch]:
-        """Batches of one view after the other."""
-        while True:
-            yield from self.views.batches(self.recipe.batch)
-
-    def samples(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """At least `count` samples (N, ...) and the teacher's logits (N, outputs)."""
-        batches = [next(self.batches) for _ in range(-(-count // self.recipe.batch))]
-        return torch.cat([b.x for b in batches]), torch.cat([b.teacher for b in batches])
+    def fit_head(self) -> None:
+        """Fit the head to the teacher, where weights may change."""
+        if self.recover in ("fast", "finetune"):
+            trial = Trial(self.original, self.training.logits, *self.training.samples(FIT))
+            self.model = write_back(self.model, trial.fitted(self.model, self.rounds.kept))
 
     def cut(self, goal: float) -> None:
-        """Remove what matters least, for real, down to a cost of `goal`; refit what stays."""
-        channels = analyze(self.model)
-        module = lower(self.model, self.logits).to(self.views.device)
-        x, seed = self.samples(PROBE)[0], self.recipe.seed
-        ladders = ladders_by(self.recipe.criterion, self.model, channels, module, x, self.width_step, seed)
-        choices = self.choices(channels, ladders, goal)
-        if not choices:
-            return
-        tries = [self.rounds.propose(self.model, channels, alive) for alive in choices]
-        trial = Trial(self.original, self.logits, *self.samples(FIT), fits=self.recover in ("fast", "finetune"))
-        alive, removal = min(tries, key=lambda one: trial.loss(one[1].pruned, self.rounds.kept_after(one[1])))
-        self.check(removal.masked, removal.pruned)
-        self.rounds.accept(channels, alive, removal)
-        self.model = removal.pruned
-        self.refit()
+        """Shrink the present network to a share `goal` of the original, where that can be."""
+        cut = self.cutter.cut(self.model, goal * self.cutter.whole, self.rehearsing)
+        if cut is not None:
+            self.check(cut.removal.masked, cut.removal.pruned)
+            self.rounds.accept(cut.channels, cut.alive, cut.removal)
+            self.model = cut.model
 
-    def choices(self, channels: Channels, ladders: Sequence[Ladder], goal: float) -> list[Alive]:
-        """What may stay: by the ladders as measured, and by ladders shaken, since what a cut costs is known roughly."""
-        rng = np.random.default_rng(self.recipe.seed + len(self.curve))
-        found: dict[bytes, Alive] = {}
-        for index in range(self.recipe.proposals):
-            alive = select(channels, shaken(ladders, SPREAD if index else 0.0, rng), self.target, goal)
-            if not alive.all():
-                found.setdefault(alive.tobytes(), alive)
-        return list(found.values())
-
-    def refit(self) -> None:
-        """Fit what is left to the original, and its head to the teacher, where weights may change."""
-        if self.recover in ("fast", "finetune"):
-            trial = Trial(self.original, self.logits, *self.samples(FIT))
-            self.model = write_back(self.model, trial.fitted(self.model, self.rounds.kept))
+    def rehearsing(self, loss: float, kept: float) -> None:
+        """Tell of a step of a network that may not be taken."""
+        self.observer(Event("search", self.done, self.total, {"loss": loss, "kept": kept}))
 
     def train(self, stage: str, steps: int, *, choose: bool = False) -> None:
         """One cycle of the learning rate; with `choose` the best reading on validation stays."""
-        module, kept = self.trainable(), self.kept()
-        clock = Clock(self.recipe.rate * (1 - min(kept, 0.9)) ** 2, max(1, steps))
-        trained = affine_only(module) if self.recover == "bn" else None
-        trainer = Trainer(module, self.recipe, clock, trained, self.views.engine)
-        period, best, state = max(self.steps, clock.total // READINGS), -1.0, None
+        module, kept = self.training.trainable(self.model), self.kept()
+        trainer = self.training.trainer(
+            self.model, module, steps, affine_only(module) if self.recover == "bn" else None
+        )
+        clock = trainer.clock
+        period, best, state = max(self.training.epoch, clock.total // READINGS), -1.0, None
         while clock.done < clock.total:
-            trainer.step(next(self.batches))
+            trainer.step(next(self.training.batches))
             self.done += 1
             figures = {"loss": trainer.loss, "accuracy": trainer.accuracy, "kept": kept}
             self.observer(Event(stage, self.done, max(self.total, self.done), figures))
             if clock.done >= clock.total or (choose and clock.done % period == 0):
-                accuracy = evaluate(module.eval(), self.views)
+                accuracy = evaluate(module.eval(), self.training.views)
                 self.note(stage, trainer, accuracy)
                 if choose and accuracy >= best:
                     best, state = accuracy, snapshot(module)
@@ -203,30 +167,22 @@ class ChannelSearch:
         fold(module)
         self.model = write_back(self.model, module)
 
-    def trainable(self) -> Lowered:
-        """The present network in torch, on the device, normalised and in training mode."""
-        module = lower(self.model, self.logits).to(self.views.device)
-        normalise(module, self.samples(PROBE)[0])
-        self.views.engine.placed(module)
-        return module.train()
-
     def here(self, masks: MaskSet) -> Visited:
         """The present network, which these masks leave."""
         return Visited(self.model, masks, self.kept(), self.accuracy())
 
     def accuracy(self) -> float:
         """Of the present network on validation."""
-        return evaluate(lower(self.model, self.logits).to(self.views.device), self.views)
+        return self.training.accuracy(self.model)
 
     def note(self, stage: str, trainer: Trainer | None, accuracy: float) -> None:
         """Add a point to the curve."""
         loss, train = (trainer.loss, trainer.accuracy) if trainer is not None else (float("nan"), float("nan"))
-        self.curve.append(Point(self.done / self.steps, stage, loss, train, accuracy, self.kept()))
+        self.curve.append(Point(self.done / self.training.epoch, stage, loss, train, accuracy, self.kept()))
 
     def kept(self) -> float:
         """Cost of the present network, of the original's."""
-        channels = analyze(self.model)
-        return self.target.of(channels.cost(channels.everything())) / self.whole
+        return self.cutter.share(self.model)
 
 
 def search_channels(

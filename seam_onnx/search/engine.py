@@ -1,9 +1,13 @@
 """How torch computes fastest here: threads, number format, memory layout. Measured, not assumed.
 
-Small layers and busy machines are faster with one thread; recent CPUs and GPUs are about twice as fast in bfloat16 with
-channels last, older ones slower. Weights, optimiser and losses stay float32: only what `torch.autocast` lowers is rounded.
+`auto` leaves both to a timing; what it chose is written `bf16/2` (bfloat16, two threads), and so pinned a search
+computes the same again. Small layers and busy machines are faster with one thread; recent CPUs and GPUs are about twice as
+fast in bfloat16 with channels last, older ones slower. Weights, optimiser and losses stay float32: only what
+`torch.autocast` lowers is rounded.
 """
 
+import math
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PLAIN", "Engine", "fastest_engine"]
+from seam_onnx.errors import UsageError
+
+__all__ = ["PLAIN", "Engine", "engines", "fastest_engine"]
 
 REPEATS = 3
 """Timed passes a candidate; the best counts."""
@@ -27,6 +33,11 @@ class Engine:
     """On the CPU; None leaves them as they are."""
     low: bool = False
     """bfloat16 where autocast allows it, with images in channels-last layout."""
+
+    @property
+    def name(self) -> str:
+        """As `engines` reads it: `fp32/1`."""
+        return f"{'bf16' if self.low else 'fp32'}{f'/{self.threads}' if self.threads else ''}"
 
     def arranged(self, x: Tensor) -> Tensor:
         """A batch (N, ...) in the layout that suits."""
@@ -66,17 +77,37 @@ def in_layout(gradient: Tensor) -> Tensor:
     return gradient.contiguous(memory_format=torch.channels_last)
 
 
+def engines(text: str, device: str) -> list[Engine]:
+    """What is left to choose from: `auto`, or a format (`fp32`, `bf16`), and of threads those behind a slash, `bf16/2`.
+
+    Raises:
+        UsageError: nothing like that.
+    """
+    found = re.fullmatch(r"(auto|fp32|bf16)(?:/([1-9][0-9]{0,2}))?", text)
+    if found is None:
+        raise UsageError(f"engine {text!r}", "is not known", "write auto, fp32 or bf16, and threads as in bf16/2")
+    before = torch.get_num_threads()
+    counts = (int(found[2]),) if found[2] else (before, 1) if device == "cpu" and before > 1 else (before,)
+    formats = {"auto": (False, True), "fp32": (False,), "bf16": (True,)}[found[1]]
+    return [Engine(count, low) for count in counts for low in formats]
+
+
 @contextmanager
-def fastest_engine(module: nn.Module, x: Tensor) -> Iterator[Engine]:
+def fastest_engine(module: nn.Module, x: Tensor, pinned: str = "auto") -> Iterator[Engine]:
     """Within the block torch uses as many threads as the engine says, which trains fastest on x (N, ...).
 
-    Cost: four passes forwards and backwards a candidate; two candidates on a GPU, four on a CPU with several threads.
+    Cost: four passes forwards and backwards for each that `engines` leaves (two on a GPU, four on a CPU with several
+    threads).
+
+    Raises:
+        UsageError: what is pinned makes no sense, or the machine or the network cannot do it.
     """
     before = torch.get_num_threads()
-    counts = (before, 1) if x.device.type == "cpu" and before > 1 else (before,)
-    candidates = [Engine(count, low) for count in counts for low in (False, True)]
-    times = {engine: best_time(engine, module, x) for engine in candidates}
-    engine = min(candidates, key=lambda one: times[one])
+    times = {engine: best_time(engine, module, x) for engine in engines(pinned, x.device.type)}
+    engine = min(times, key=lambda one: times[one])
+    if times[engine] == math.inf:
+        torch.set_num_threads(before)
+        raise UsageError(f"engine {pinned!r}", "cannot run this network here", "choose auto or fp32")
     torch.set_num_threads(engine.threads or before)
     try:
         yield engine
@@ -98,7 +129,7 @@ def best_time(engine: Engine, module: nn.Module, x: Tensor) -> float:
     except (RuntimeError, NotImplementedError):
         if not engine.low:
             raise
-        return float("inf")
+        return math.inf
     finally:
         module.zero_grad(set_to_none=True)
     return min(times[1:])

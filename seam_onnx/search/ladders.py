@@ -41,15 +41,18 @@ def measure_ladders(model: Model, channels: Channels, module: Lowered, x: Tensor
 def ladders_by(
     criterion: Criterion, model: Model, channels: Channels, module: Lowered, x: Tensor, step: int, seed: int
 ) -> list[Ladder]:
-    """One ladder a group, by `effect` (measured), or, to compare with, by `magnitude` of weights or at `random`.
+    """One ladder a group, by `effect` (measured), or, to compare with, by `taylor` scores of gates, `magnitude` or `random`.
 
-    The last two say nothing of the logits: a step's price is then the sum of the scores of the channels that go.
+    The price of a step is then the sum of the scores of the channels that go, as if they did not interact.
     """
     if criterion == "effect":
         return measure_ladders(model, channels, module, x, step, seed)
-    scores = magnitudes(model, channels)
-    if criterion == "random":
-        scores = np.random.default_rng(seed).random(len(scores))
+    if criterion == "taylor":
+        scores = (sensitivities(module, channels, x, DRAWS, seed) ** 2).mean(0)
+    elif criterion == "magnitude":
+        scores = magnitudes(model, channels)
+    else:
+        scores = np.random.default_rng(seed).random(len(channels.roots))
     ladders = []
     for group in channels.groups:
         order = group.channels[np.argsort(scores[group.channels], kind="stable")]

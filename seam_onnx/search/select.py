@@ -5,29 +5,17 @@ residual branch: width and depth compete in one budget.
 """
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seam_onnx.channels import Alive, Channels, Cost
+from seam_onnx.channels import Alive, Channels
+from seam_onnx.search.price import Price
 
-__all__ = ["Ladder", "Target", "rungs", "select", "shaken"]
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the search has to reach."""
-
-    metric: str
-    """'macs' or 'params'."""
-    ratio: float
-    """Of the original's, in (0, 1]."""
-
-    def of(self, cost: Cost) -> float:
-        """The figure that the target is about."""
-        return cost.macs if self.metric == "macs" else cost.params
+__all__ = ["Ladder", "rungs", "select", "shaken"]
 
 
 @dataclass(frozen=True)
@@ -63,26 +51,28 @@ def shaken(ladders: Sequence[Ladder], spread: float, rng: np.random.Generator) -
     ]
 
 
-def select(channels: Channels, ladders: Sequence[Ladder], target: Target, goal: float) -> Alive:
-    """Step down ladders until the target's figure is at most `goal`, or nothing is left to drop.
+def select(channels: Channels, ladders: Sequence[Ladder], price: Price, goal: float) -> Alive:
+    """Step down ladders until the price is at most `goal`, or no step is left that saves anything.
 
     Greedy: of all steps from where each group stands to any lower rung, take the one with the least change of the logits
-    for each unit of cost saved; what is saved beyond the goal does not count. A saving only shrinks as other channels go,
-    so a lazy queue gives the same choice as rating every step every time.
+    for each unit of cost saved; what is saved beyond the goal does not count. A saving of multiply-adds or parameters only
+    shrinks as other channels go, so a lazy queue gives the same choice as rating every step every time; one of
+    milliseconds nearly does. The last step often saves more than was asked for: what fits into the rest is given back, the
+    dearest first.
 
     Returns:
         bool (labels,).
     """
-    return Descent(channels, ladders, target, goal).run()
+    return Descent(channels, ladders, price, goal).run()
 
 
 class Descent:
-    """State of the greedy choice."""
+    """State of the greedy choice: down to the goal, then up again as far as it allows."""
 
-    def __init__(self, channels: Channels, ladders: Sequence[Ladder], target: Target, goal: float) -> None:
-        self.channels, self.ladders, self.target, self.goal = channels, ladders, target, goal
+    def __init__(self, channels: Channels, ladders: Sequence[Ladder], price: Price, goal: float) -> None:
+        self.channels, self.ladders, self.price, self.goal = channels, ladders, price, goal
         self.alive = channels.everything()
-        self.cost = target.of(channels.cost(self.alive))
+        self.cost = price(channels, self.alive)
         self.place = [-1] * len(ladders)
         self.queue: list[tuple[float, int, int, int]] = []
         for index in range(len(ladders)):
@@ -95,14 +85,46 @@ class Descent:
             if origin != self.place[index]:
                 continue
             now = self.rate(index, rung)
+            if now == math.inf:  # a width off the provider's block
+                continue
             if self.queue and now > self.queue[0][0]:
                 heapq.heappush(self.queue, (now, index, rung, origin))
                 continue
             self.alive &= self.channels.without(self.members(index, rung))
-            self.cost = self.target.of(self.channels.cost(self.alive))
+            self.cost = self.price(self.channels, self.alive)
             self.place[index] = rung
             self.offer(index)
+        while self.cost <= self.goal and self.regrow():
+            pass
         return self.alive
+
+    def regrow(self) -> bool:
+        """Take back, of all descents that fit into what is left of the goal, the one that changed the logits most."""
+        best, gain = None, 0.0
+        for index, here in enumerate(self.place):
+            for rung in range(-1, here):
+                regained = self.change(index, here) - self.change(index, rung)
+                if regained > gain and self.price(self.channels, self.left(index, rung)) <= self.goal:
+                    best, gain = (index, rung), regained
+        if best is None:
+            return False
+        self.alive = self.left(*best)
+        self.cost = self.price(self.channels, self.alive)
+        self.place[best[0]] = best[1]
+        return True
+
+    def left(self, index: int, rung: int) -> Alive:
+        """What would stay if one group stood at another rung."""
+        alive = self.channels.everything()
+        for other, ladder in enumerate(self.ladders):
+            place = rung if other == index else self.place[other]
+            if place >= 0:
+                alive &= self.channels.without(ladder.order[: ladder.counts[place]])
+        return alive
+
+    def change(self, index: int, rung: int) -> float:
+        """Of the logits where a group stands at a rung; -1 is its whole width."""
+        return self.ladders[index].changes[rung] if rung >= 0 else 0.0
 
     def offer(self, index: int) -> None:
         """Queue every lower rung of a group, rated from where it stands."""
@@ -116,8 +138,7 @@ class Descent:
 
     def rate(self, index: int, rung: int) -> float:
         """Change of the logits for each unit of cost saved by a step."""
-        ladder, here = self.ladders[index], self.place[index]
-        change = max(0.0, ladder.changes[rung] - (ladder.changes[here] if here >= 0 else 0.0))
+        change = max(0.0, self.change(index, rung) - self.change(index, self.place[index]))
         rest = self.alive & self.channels.without(self.members(index, rung))
-        saved = self.cost - max(self.goal, self.target.of(self.channels.cost(rest)))
-        return (change + 1e-12) / saved if saved > 0 else float("inf")
+        saved = self.cost - max(self.goal, self.price(self.channels, rest))
+        return (change + 1e-12) / saved if saved > 0 else math.inf

@@ -1,4 +1,4 @@
-"""How good a cut is that has not been trained yet: after the closed-form refit, by the teacher."""
+"""How good a network is by the teacher, and a cut that has not been trained yet, after the closed-form refit."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from seam_onnx.lowering import Lowered, lower
 from seam_onnx.model import Model
 from seam_onnx.search.refit import Kept, observe, refit
 
-__all__ = ["Trial"]
+__all__ = ["Trial", "distance"]
 
 
 class Trial:
@@ -34,12 +34,17 @@ class Trial:
         refit(module, self.observed, self.x, kept)
         return module
 
-    @torch.no_grad()
     def loss(self, model: Model, kept: Kept) -> float:
-        """Refitted to one half of the samples: KL(teacher || network) on the other, the mean of a sample."""
+        """Refitted to one half of the samples: `distance` from the teacher on the other."""
         module = lower(model, self.logits).to(self.x.device)
         if self.fits:
             refit(module, self.half, self.seen, kept)
-        scores = nn.functional.log_softmax(module(self.fresh).flatten(1), 1)
-        wanted = nn.functional.log_softmax(self.teacher[len(self.seen) :], 1)
-        return float(nn.functional.kl_div(scores, wanted, log_target=True, reduction="batchmean"))
+        return distance(module, self.fresh, self.teacher[len(self.seen) :])
+
+
+@torch.no_grad()
+def distance(module: nn.Module, x: Tensor, teacher: Tensor) -> float:
+    """KL(teacher || module), the mean over samples x (N, ...), of which teacher (N, outputs) are the wanted logits."""
+    scores = nn.functional.log_softmax(module(x).flatten(1), 1)
+    wanted = nn.functional.log_softmax(teacher, 1)
+    return float(nn.functional.kl_div(scores, wanted, log_target=True, reduction="batchmean"))

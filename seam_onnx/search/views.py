@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seam_onnx.data import Preprocess
+from seam_onnx.search.augment import augmented, mixed
 from seam_onnx.search.engine import PLAIN, Engine
 from seam_onnx.task import Task, draw
 
@@ -117,43 +118,3 @@ def normalised(x: Tensor, preprocess: Preprocess) -> Tensor:
     view = (-1, 1, 1) if preprocess.layout == "nchw" else (-1,)
     scale, shift = (torch.from_numpy(a).to(x.device).reshape(view) for a in (mul, add))
     return x.float() * scale + shift
-
-
-def augmented(x: Tensor, preprocess: Preprocess, generator: torch.Generator) -> Tensor:
-    """A copy, each sample shifted by up to an eighth of its size (zeros come in) and flipped left to right at random."""
-    if preprocess.layout == "none" or not preprocess.augment:
-        return x
-    rows, columns = (2, 3) if preprocess.layout == "nchw" else (1, 2)
-    if "crop" in preprocess.augment:
-        x = shifted(shifted(x, rows, generator), columns, generator)
-    if "flip" in preprocess.augment:
-        flip = torch.rand(len(x), generator=generator) < 0.5
-        x = torch.where(flip.reshape(-1, 1, 1, 1), x.flip(columns), x)
-    return x
-
-
-def mixed(x: Tensor, y: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A copy in which a share of samples x (N, ...) has up to a half of another mixed in, and no label (-1) any more.
-
-    Zhang et al., "mixup", arXiv 1710.09412, with the teacher's answer to the mixture in place of mixed labels.
-    """
-    if not share:
-        return x, y
-    one = (len(x), *[1] * (x.ndim - 1))
-    chosen = torch.rand(len(x), generator=generator) < share
-    part = torch.rand(one, generator=generator) * 0.5
-    blend = x.float() * (1 - part) + x[torch.randperm(len(x), generator=generator)].float() * part
-    blend = blend if x.is_floating_point() else blend.round()
-    return torch.where(chosen.reshape(one), blend.to(x.dtype), x), torch.where(chosen, -1, y)
-
-
-def shifted(x: Tensor, axis: int, generator: torch.Generator) -> Tensor:
-    """Every sample moved along an axis by its own whole number of pixels."""
-    size = x.shape[axis]
-    reach = max(1, size // 8)
-    offset = torch.randint(-reach, reach + 1, (len(x), 1), generator=generator)
-    source = torch.arange(size) + offset  # (B, size)
-    inside = (source >= 0) & (source < size)
-    view = [len(x)] + [size if k == axis else 1 for k in range(1, x.ndim)]
-    index = source.clamp(0, size - 1).reshape(view).expand_as(x)
-    return torch.where(inside.reshape(view), x.gather(axis, index), torch.zeros((), dtype=x.dtype))

@@ -12,6 +12,7 @@ from seam_onnx.channels import Alive, Channels
 from seam_onnx.channels.liveness import Constants, Site, carrier, combined, constants_of, needed, sites, summands
 from seam_onnx.model import Model
 from seam_onnx.ops import Array, Labels, find
+from seam_onnx.ops.contraction import added
 from seam_onnx.surgery.small import Indices, Small, walk_small
 
 __all__ = ["Merge", "PrunePlan", "plan_channels", "plan_removal"]
@@ -235,15 +236,13 @@ def folded_into(channels: Channels, alive: Alive, place: Site) -> Array:
     """What the dead constant channels added to each kept output of a reading place, (O,)."""
     dead = ~alive[place.read.labels]
     share = np.where(dead & ~np.isnan(place.arriving), place.arriving, 0.0)  # (group, I / group)
-    rows = np.repeat(share, len(place.weight) // len(share), axis=0)
-    total: Array = (np.nan_to_num(rows) * place.weight.sum(2)).sum(1)
-    return total[alive[place.rows]]
+    return added(place.node, place.weight(), share, np.flatnonzero(alive[place.rows]))
 
 
 def merged_at(channels: Channels, alive: Alive, place: Site) -> Merge | None:
     """How the dead constants of a place that zero padding interrupts live on in one that stays, if there are any."""
     dead, into = ~alive[place.read.labels], carrier(channels, place, alive)
-    lost = place.carried[alive[place.rows]].any(0) & dead
+    lost = place.reached(alive[place.rows])[1] & dead
     if into is None or not lost.any():
         return None
     shares = np.where(lost, np.nan_to_num(place.arriving), 0.0) / place.arriving[:, into : into + 1]

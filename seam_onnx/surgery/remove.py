@@ -1,12 +1,14 @@
 """Carrying out a plan: slice initializers, rewrite shape constants, fold constants, drop what nothing reads."""
 
+from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seam_onnx.fold import free_name, new_initializer, set_initializer, store
+from seam_onnx.fold import free_name, new_initializer, rewrite, set_initializer
 from seam_onnx.model import Model
 from seam_onnx.ops import Array
 from seam_onnx.ops.contraction import kind
@@ -51,26 +53,43 @@ def attribute_of(name: str, number: int | float | list[int]) -> ir.Attr:
 def merge(graph: ir.Graph, merged: Mapping[str, Merge]) -> None:
     """Sum up the slices of weights that one channel now stands for."""
     for name, plan in merged.items():
-        tensor = graph.initializers[name].const_value
-        assert tensor is not None
-        weight = np.moveaxis(tensor.numpy().astype(np.float64), plan.axis, 0)  # (I / group, O, ...) or (I, ...)
-        blocks = np.split(weight, len(plan.shares), axis=1)
-        sums = [np.tensordot(share, block, 1) for share, block in zip(plan.shares, blocks, strict=True)]
-        weight[plan.into] = np.concatenate(sums)
-        store(graph, name, np.moveaxis(weight, 0, plan.axis).astype(tensor.dtype.numpy()), tensor.dtype)
+        rewrite(graph, name, shape_of(graph, name), partial(summed, plan=plan))
+
+
+def summed(tensor: ir.TensorProtocol, plan: Merge) -> Array:
+    """A weight, (I / group, O, ...) with its input axis first, whose slice `into` is the sum of all by their shares."""
+    array = np.array(tensor.numpy())
+    weight = np.moveaxis(array, plan.axis, 0)
+    used = np.flatnonzero((plan.shares != 0).any(0))
+    blocks = np.split(weight[used].astype(np.float64), len(plan.shares), axis=1)
+    sums = [np.tensordot(share[used], block, 1) for share, block in zip(plan.shares, blocks, strict=True)]
+    weight[plan.into] = np.concatenate(sums).astype(array.dtype)
+    return array
 
 
 def gather(graph: ir.Graph, gathers: Mapping[tuple[str, int], Indices]) -> None:
     """Keep the planned indices of each planned axis."""
-    arrays: dict[str, Array] = {}
+    axes: dict[str, dict[int, Indices]] = defaultdict(dict)
     for (name, axis), kept in gathers.items():
-        value = graph.initializers[name]
-        assert value.const_value is not None
-        arrays[name] = arrays.get(name, value.const_value.numpy()).take(kept, axis)
-    for name, array in arrays.items():
-        tensor = graph.initializers[name].const_value
-        assert tensor is not None
-        store(graph, name, array, tensor.dtype)
+        axes[name][axis] = kept
+    for name, chosen in axes.items():
+        shape = [len(chosen.get(k, range(n))) for k, n in enumerate(shape_of(graph, name))]
+        rewrite(graph, name, shape, partial(picked, chosen=chosen))
+
+
+def picked(tensor: ir.TensorProtocol, chosen: Mapping[int, Indices]) -> Array:
+    """The chosen indices of some axes, the one that loses most first."""
+    array = tensor.numpy()
+    for axis in sorted(chosen, key=lambda k: len(chosen[k]) / max(1, array.shape[k])):
+        array = array.take(chosen[axis], axis)
+    return array
+
+
+def shape_of(graph: ir.Graph, name: str) -> tuple[int, ...]:
+    """Shape of an initializer."""
+    tensor = graph.initializers[name].const_value
+    assert tensor is not None
+    return tuple(tensor.shape.numpy())
 
 
 def reroute(graph: ir.Graph, reroutes: Mapping[str, tuple[str, int, Indices]]) -> None:

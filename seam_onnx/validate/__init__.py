@@ -2,7 +2,8 @@
 
 session.py opens and runs a model, parity.py compares outputs, accuracy.py judges scores by labels, paired.py two
 models' scores by the same labels, latency.py
-measures models against each other (timing.py is the clock, claim.py says what its samples allow), cost.py
+measures models against each other (timing.py is the clock, claim.py says what its samples allow), layer.py one layer,
+layer_times.py all layers of a network, cost.py
 adds load time, size and memory, stats.py says how sure a figure is, environment.py where it was taken,
 plain.py turns any result into JSON.
 """
@@ -20,8 +21,10 @@ from seam_onnx.validate.accuracy import (
 )
 from seam_onnx.validate.claim import Comparison, Timing, Verdict, medians, verdict
 from seam_onnx.validate.cost import ModelCost, file_bytes, model_cost, peak_memory
-from seam_onnx.validate.environment import environment
+from seam_onnx.validate.environment import environment, width_step
 from seam_onnx.validate.latency import Latency, LatencyProgress, measure
+from seam_onnx.validate.layer import Layer
+from seam_onnx.validate.layer_times import LayerTimes
 from seam_onnx.validate.paired import Paired, paired
 from seam_onnx.validate.parity import PARITY_LIMIT, Parity, assert_parity, compare, parity
 from seam_onnx.validate.plain import to_json
@@ -38,6 +41,8 @@ __all__ = [
     "LabelScore",
     "Latency",
     "LatencyProgress",
+    "Layer",
+    "LayerTimes",
     "McNemar",
     "ModelCost",
     "Paired",
@@ -68,5 +73,6 @@ __all__ = [
     "ratio_interval",
     "to_json",
     "verdict",
+    "width_step",
     "wilson",
 ]

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import onnxruntime as ort
 
-__all__ = ["environment"]
+__all__ = ["device_facts", "environment", "width_step"]
 
 _SIMD: Final = ("amx_tile", "avx512f", "avx2", "avx", "asimd")  # onnxruntime's kernels differ by these
 
@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
     nvidia-smi is slow.
     """
     facts = {
-        "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "cpu": _cpu(),
         "cores": _cores(),
         "simd": _simd(),
         "os": platform.platform(),
@@ -36,6 +36,30 @@ def environment() -> dict[str, str]:
     }
     gpu = _gpu()
     return {**facts, "gpu": gpu} if gpu else facts
+
+
+def device_facts(provider: str) -> dict[str, str]:
+    """What a latency depends on besides the model: onnxruntime's version, and the CPU with its SIMD or the GPU."""
+    if provider == "cpu":
+        return {"onnxruntime": ort.__version__, "cpu": _cpu(), "simd": _simd()}
+    return {"onnxruntime": ort.__version__, "gpu": _gpu()}
+
+
+def width_step(provider: str) -> tuple[int, str]:
+    """Channels that a convolution's kernel takes at a time, and why so many, in words.
+
+    On the CPU that is the block of onnxruntime's NCHWc layout: MlasNchwcGetBlockSize is 16 with AVX-512, else 8. Tensor
+    cores take 8 channels of float16 (NVIDIA, "Convolutional Layers User's Guide", section on channels).
+    """
+    if provider != "cpu":
+        return 8, "tensor cores take 8 channels at a time"
+    if "avx512f" in _simd():
+        return 16, "onnxruntime's convolutions take 16 channels at a time with AVX-512"
+    return 8, "onnxruntime's convolutions take 8 channels at a time here"
+
+
+def _cpu() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def _cores() -> str:

@@ -1,0 +1,73 @@
+"""Networks of one search as torch modules, on their common data: ready to train, with a trainer, and their accuracy."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from seam_onnx.lowering import Lowered, lower
+from seam_onnx.model import Model
+from seam_onnx.search.normalise import normalise
+from seam_onnx.search.price import macs, price_of
+from seam_onnx.search.train import Clock, Recipe, Trainer
+from seam_onnx.search.views import Batch, Views, evaluate
+
+__all__ = ["PROBE", "Training"]
+
+PROBE = 128
+"""Samples on which widths are measured, and on which normalisation starts."""
+
+
+class Training:
+    """What all networks of a search share.
+
+    Args:
+        base: the network that the search begins with.
+        logits: name of the value with the scores before any softmax.
+        views: training data, teacher, validation, and how to compute.
+        recipe: epochs, rates, seeds.
+    """
+
+    def __init__(self, base: Model, logits: str, views: Views, recipe: Recipe) -> None:
+        self.logits, self.views, self.recipe = logits, views, recipe
+        self.epoch = views.steps(recipe.batch)
+        self.total = max(recipe.least, round(recipe.epochs * self.epoch))
+        self.round = round(self.total * recipe.cut / recipe.rounds)
+        self.macs = price_of(base, macs)
+        self.batches = self.endless()
+
+    def endless(self) -> Iterator[Batch]:
+        """Batches of one view after the other."""
+        while True:
+            yield from self.views.batches(self.recipe.batch)
+
+    def samples(self, count: int) -> tuple[Tensor, Tensor]:
+        """At least `count` samples (N, ...) and the teacher's logits (N, outputs)."""
+        batches = [next(self.batches) for _ in range(-(-count // self.recipe.batch))]
+        return torch.cat([b.x for b in batches]), torch.cat([b.teacher for b in batches])
+
+    def lowered(self, model: Model) -> Lowered:
+        """A network in torch, on the device, in evaluation mode."""
+        return lower(model, self.logits).to(self.views.device)
+
+    def trainable(self, model: Model) -> Lowered:
+        """A network in torch, on the device, normalised and in training mode."""
+        module = self.lowered(model)
+        normalise(module, self.samples(PROBE)[0])
+        self.views.engine.placed(module)
+        return module.train()
+
+    def left(self, model: Model) -> float:
+        """Share of the multiply-adds that a network has left, at most 0.9: what learning rates and rehearsals go by."""
+        return min(0.9, price_of(model, macs) / self.macs)
+
+    def trainer(
+        self, model: Model, module: Lowered, steps: int, trained: Iterable[nn.Parameter] | None = None
+    ) -> Trainer:
+        """For one cycle of the learning rate, whose peak is the higher the less is left of the original."""
+        clock = Clock(self.recipe.rate * (1 - self.left(model)) ** 2, max(1, steps))
+        return Trainer(module, self.recipe, clock, trained, self.views.engine)
+
+    def accuracy(self, model: Model) -> float:
+        """On validation."""
+        return evaluate(self.lowered(model), self.views)
