@@ -12,7 +12,8 @@ N the number of elements. Two Adam optimisers take turns: every fifth epoch the 
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -122,6 +123,7 @@ class WeightSearch:
     def __init__(self, model: Model, views: Views, recipe: SeamRecipe, observer: Observer) -> None:
         self.model, self.views, self.recipe, self.observer = model, views, recipe, observer
         self.module = lower(model).to(views.device)
+        views.engine.placed(self.module)
         names = list(mask_elements(model))
         self.frozen = {n: p.detach() for n, p in self.module.weights.items() if n not in SEAM_HEAD}
         self.masks = {n: nn.Parameter(torch.ones_like(self.frozen[n])) for n in names}
@@ -133,6 +135,7 @@ class WeightSearch:
             {"params": head, "lr": recipe.head_rate},
         ]
         self.joint = torch.optim.Adam(groups)
+        self.first = 0
 
     def weights(self, bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every weight that the module is run with, by its attribute in the module."""
@@ -142,7 +145,7 @@ class WeightSearch:
     def step(self, x: Tensor, y: Tensor, joint: bool) -> tuple[float, float]:
         """One update; returns loss and accuracy of the batch."""
         bits = {n: binarise(m) if joint else (m > 0).float() for n, m in self.masks.items()}
-        scores: Tensor = functional_call(self.module, self.weights(bits), (x,))
+        scores = self.views.engine.run(Functional(self.module, self.weights(bits)), x)[0]
         loss = nn.functional.cross_entropy(scores, y)
         if joint:
             ratio = torch.stack([binarise(m).sum() for m in self.masks.values()]).sum() / self.total
@@ -160,7 +163,7 @@ class WeightSearch:
     def epochs(self) -> Iterator[tuple[int, float, float]]:
         """Train epoch by epoch: (epoch, mean loss, mean accuracy)."""
         steps = self.views.steps(self.recipe.batch)
-        for epoch in range(self.recipe.epochs):
+        for epoch in range(self.first, self.recipe.epochs):
             loss, accuracy = 0.0, 0.0
             for index, batch in enumerate(self.views.batches(self.recipe.batch)):
                 one = self.step(batch.x, batch.y, joint=epoch % 5 != 0)
@@ -189,8 +192,64 @@ class Functional(nn.Module):
         return scores
 
 
+@dataclass
+class Course:
+    """What a search has come to: enough to go on after a break."""
+
+    selection: Selection
+    """Which epoch is to be kept."""
+    curve: list[Point] = field(default_factory=list)
+    """Epoch by epoch."""
+    epoch: int = 0
+    """The one that is kept."""
+    bits: dict[str, np.ndarray] = field(default_factory=dict)
+    """Its masks."""
+    head: dict[str, Tensor] = field(default_factory=dict)
+    """And its head."""
+
+    def note(self, search: WeightSearch, point: Point) -> None:
+        """Another epoch."""
+        self.curve.append(point)
+        if self.selection.better(point.val, point.kept):
+            self.epoch = len(self.curve)
+            self.bits = {n: (m.detach() > 0).cpu().numpy() for n, m in search.masks.items()}
+            self.head = {n: search.module.weights[n].detach().clone() for n in SEAM_HEAD}
+
+    def save(self, search: WeightSearch, path: Path) -> None:
+        """Everything, in one rename."""
+        state = {
+            "course": self,
+            "masks": search.masks,
+            "head": {n: search.module.weights[n].detach() for n in SEAM_HEAD},
+            "optimizers": [search.head_only.state_dict(), search.joint.state_dict()],
+        }
+        torch.save(state, part := path.with_suffix(".part"))
+        part.replace(path)
+
+
+def restored(search: WeightSearch, path: Path) -> Course:
+    """Bring a search to where `Course.save` left it."""
+    state = torch.load(path, weights_only=False)
+    with torch.no_grad():
+        for n, m in search.masks.items():
+            m.copy_(state["masks"][n])
+        for n, w in state["head"].items():
+            search.module.weights[n].copy_(w)
+    for optimizer, one in zip((search.head_only, search.joint), state["optimizers"], strict=True):
+        optimizer.load_state_dict(one)
+    course: Course = state["course"]
+    search.first = len(course.curve)
+    return course
+
+
 def search_weights(
-    model: Model, views: Views, recipe: SeamRecipe, threshold: float, *, observer: Observer = silent
+    model: Model,
+    views: Views,
+    recipe: SeamRecipe,
+    threshold: float,
+    *,
+    observer: Observer = silent,
+    state: Path | None = None,
 ) -> WeightsFound:
     """Run SeaM's search.
 
@@ -200,15 +259,20 @@ def search_weights(
         recipe: hyper-parameters.
         threshold: accuracy of the original on validation, which the choice has to reach.
         observer: told of every step.
+        state: a file that is written after every epoch, and from which a search that was cut off goes on.
     """
     torch.manual_seed(recipe.seed)
-    search, selection = WeightSearch(model, views, recipe, observer), Selection(threshold)
-    curve: list[Point] = []
+    search = WeightSearch(model, views, recipe, observer)
+    course = restored(search, state) if state is not None and state.exists() else Course(Selection(threshold))
     for epoch, loss, train in search.epochs():
-        accuracy, ratio = evaluate(search.masked(), views), search.ratio()
-        curve.append(Point(epoch + 1, "search", loss, train, accuracy, ratio))
-        if selection.better(accuracy, ratio):
-            bits: dict[str, np.ndarray] = {n: (m.detach() > 0).cpu().numpy() for n, m in search.masks.items()}
-            trained = write_back(model, search.module)
-            found = WeightsFound(trained, MaskSet(bits, model.sha256), ratio, (), epoch + 1)
-    return replace(found, curve=tuple(curve))
+        point = Point(epoch + 1, "search", loss, train, evaluate(search.masked(), views), search.ratio())
+        course.note(search, point)
+        observer(Event("epoch", epoch + 1, recipe.epochs, {"val": point.val, "kept": point.kept}))
+        if state is not None:
+            course.save(search, state)
+    with torch.no_grad():
+        for n, w in course.head.items():
+            search.module.weights[n].copy_(w)
+    trained = write_back(model, search.module)
+    masks = MaskSet(course.bits, model.sha256)
+    return WeightsFound(trained, masks, course.curve[course.epoch - 1].kept, tuple(course.curve), course.epoch)
