@@ -71,9 +71,14 @@ def find_channels(
 
 
 def find_weights(request: Request, model: Model, task: Task, views: Views, judge: Judge, observer: Observer) -> Outcome:
-    """SeaM: masks on single weights behind which a new head stands; then whatever became removable goes."""
+    """SeaM: masks on single weights behind which a new head stands; then whatever became removable goes.
+
+    The published schedule has to be as accurate as the original's free answer, the fast one as its restricted answer.
+    """
     headed = add_seam_head(model, len(task.wanted.outputs), request.seam.seed)
-    found = search_weights(headed, views, request.seam, judge.original_on_val(), observer=observer)
+    published = request.seam.schedule == "published"
+    threshold = judge.original_on_val() if published else judge.restricted_on_val()
+    found = search_weights(headed, views, request.seam, threshold, observer=observer)
     masked = apply_masks(found.model, found.masks)
     pruned = remove_channels(masked, plan_removal(masked, analyze(masked), request.width_step))
     judge.check_surgery(masked, pruned)

@@ -22,11 +22,11 @@ from seam_onnx.provenance import facts_of
 from seam_onnx.rebuild import assemble, stamp
 from seam_onnx.report import SCHEMA_VERSION, Problem, Report, Search, Size
 from seam_onnx.request import Granularity, Recover, Request
-from seam_onnx.search import Views, fastest_engine, parse_target
+from seam_onnx.search import PLAIN, Views, fastest_engine, parse_target
 from seam_onnx.settings import dump, recipe_hash
 from seam_onnx.snippet import snippet
 from seam_onnx.solution import Solution, encoded, masks_beside
-from seam_onnx.surgery import classes
+from seam_onnx.surgery import SparseLayer, classes, parse_nm, sparse_layers
 from seam_onnx.task import Task, make_task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import Provider, environment
@@ -57,8 +57,9 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
             recipe = request.recipe
             views = Views(task, preprocess, teacher, device, recipe.seed, recipe.views, recipe.mix, engine)
             outcome = find_channels(request, model, task, views, judge, observer)
-        else:  # as published: every image has a label, everything in float32
-            views = Views(task, preprocess, teacher, device, request.seam.seed, request.recipe.views)
+        else:  # as published means: every image has a label, everything in float32
+            engine = PLAIN if request.seam.schedule == "published" else engine
+            views = Views(task, preprocess, teacher, device, request.seam.seed, request.recipe.views, 0.0, engine)
             outcome = find_weights(request, model, task, views, judge, observer)
     seconds = time.perf_counter() - started
     found = solutions(request, model, task, outcome)
@@ -82,6 +83,7 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
             size_of(model, request.model), size_of(pruned, path), proof,
             widths(model, pruned), tuple(str(b) for b in analyze(model).blockers), environment(), str(request.output),
             pareto=pareto(model, outcome, judge, proof.val.pruned.value), recipe=recipe_used,
+            sparsity=sparsity_of(request, path),
         )  # fmt: skip
 
 
@@ -103,6 +105,10 @@ def check_request(request: Request) -> None:
     ):
         if given not in known:
             raise UsageError(f"{name} {given!r}", "is unknown", f"choose from {', '.join(known)}")
+    if request.granularity == "weight" and request.seam.nm is not None:
+        parse_nm(request.seam.nm)
+        if request.seam.schedule == "published":
+            raise UsageError("--nm", "is not SeaM's", "leave it out, or take --schedule fast")
     if request.resume_from is not None and request.granularity != "channel":
         raise UsageError("--resume-from", "serves granularity channel alone", "leave one of them out")
 
@@ -159,6 +165,13 @@ def size_of(model: Model, path: Path) -> Size:
     channels = analyze(model)
     cost = channels.cost(channels.everything())
     return Size(cost.macs, cost.params, path.stat().st_size, model.graph.num_nodes())
+
+
+def sparsity_of(request: Request, path: Path) -> tuple[SparseLayer, ...]:
+    """Where the written file holds the pattern that was asked for; nothing if none was."""
+    if request.granularity != "weight" or request.seam.nm is None:
+        return ()
+    return sparse_layers(load(path, request.sizes), parse_nm(request.seam.nm))
 
 
 def widths(before: Model, after: Model) -> dict[str, tuple[int, int]]:

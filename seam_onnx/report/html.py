@@ -180,7 +180,7 @@ def _how(report: Report) -> str:
         "sha256": problem.sha256,
         "labels": _numbered(problem.labels, problem.indices),
         "preprocessing": problem.preprocess,
-        "search": f"{search.granularity}, {search.target or 'SeaM'}, recover {search.recover}",
+        "search": f"{search.granularity}, {search.target or search.recipe.get('schedule', '')}, recover {search.recover}",
         "time": f"{search.seconds:.0f} s on {search.device}",
         "seeds": f"search {search.recipe.get('seed', 'none')}, latency {report.proof.latency.seed}",
         "sha256 of the recipe": report.recipe_hash,
