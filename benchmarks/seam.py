@@ -51,10 +51,12 @@ class Curve:
 
     def __call__(self, event: Event) -> None:
         """Observe."""
-        if event.stage == "epoch":
+        if "val" in event.figures:
             seconds, cpu = time.perf_counter() - self.start[0], time.process_time() - self.start[1]
             figures = {key: round(value, 6) for key, value in event.figures.items()}
-            self.points.append({"epoch": int(event.done), **figures, "seconds": round(seconds, 1), "cpu": round(cpu, 1)})
+            self.points.append(
+                {"epoch": len(self.points) + 1, **figures, "seconds": round(seconds, 1), "cpu": round(cpu, 1)}
+            )
             self.path.write_text("".join(json.dumps(point) + "\n" for point in self.points))
 
 

@@ -67,7 +67,7 @@ class SeamRecipe:
     temperature: Positive = 3.0
     """Of distillation."""
     mask_rate: Positive = 0.05
-    """Adam's rate for masks; schedule fast scales it by 100 / steps."""
+    """Adam's rate for masks; schedule fast scales it by 1000 / steps."""
     head_rate: Positive = 0.1
     """Adam's rate for the new head."""
     alpha: NotNegative = 1.0

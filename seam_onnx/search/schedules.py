@@ -100,13 +100,15 @@ class Fast:
 
     1. The first epoch is the head's. Meanwhile the squared gradients of the masks are averaged: to second order what the
        removal of a weight costs (LeCun et al., "Optimal brain damage", 1990, with the empirical Fisher information).
-    2. The masks then start as quantiles of the exponential distribution by that measure, not all at 1. Masks that fall at
-       a constant pace so lose a constant share of what is left in every step.
+    2. The masks of a layer then start as quantiles of the exponential distribution by that measure, not all at 1: masks that
+       fall at a constant pace lose a constant share of what is left in every step. Layers differ by the logarithm of
+       sum(shape) / size, so that small ones stay denser (the Erdos-Renyi-kernel rule; Evci et al., arXiv 1911.11134). Ranks
+       over all layers at once empty single layers, and the network with them.
     3. alpha is no constant but the multiplier of the constraint mean(B) <= r(t), where r falls from 1 to `keep` by a
        constant factor in the first `DESCENT` of the steps and stays there. Its gradient is the same for every element:
        the multiplier is found by moving all masks together until r(t) N of them are above 0.
-    4. Adam's rates fall by half a cosine. That of the masks is `mask_rate` for a hundred steps: a mask can go equally far
-       whatever the number of steps is.
+    4. Adam's rates fall by half a cosine. That of the masks is `mask_rate` for a thousand steps, more for fewer: a mask
+       can go equally far whatever the number of steps is.
     """
 
     alpha = 0.0  # the constraint stands for it
@@ -164,7 +166,7 @@ class Fast:
         cosine = 0.5 * (1 + math.cos(math.pi * self.done / self.total))
         alone = 1 - self.done / self.first
         self.head.param_groups[0]["lr"] = self.recipe.head_rate * (0.1 * cosine if joint else max(0.05, alone))
-        self.moved.param_groups[0]["lr"] = self.recipe.mask_rate * 100 / self.total * cosine
+        self.moved.param_groups[0]["lr"] = self.recipe.mask_rate * 1000 / self.total * cosine
 
     def begin(self) -> None:
         """Masks by what their weights are worth within their layer, and by the layer's shape."""

@@ -175,9 +175,10 @@ class WeightSearch:
         for epoch, loss, train in self.epochs(len(course.curve)):
             point = Point(epoch + 1, "search", loss, train, evaluate(self.masked(), self.views), self.ratio())
             course.note(point, self.bits(), self.head)
-            self.observer(Event("epoch", epoch + 1, self.recipe.epochs, {"val": point.val, "kept": point.kept}))
             if state is not None:
                 self.save(course, state)
+            done, total = (count * self.steps for count in (epoch + 1, self.recipe.epochs))
+            self.observer(Event("search", done, total, {"val": point.val, "kept": point.kept}))
         return course
 
     def masked(self) -> nn.Module:
@@ -236,7 +237,7 @@ def search_weights(
         views: training data; validation chooses the epoch.
         recipe: hyper-parameters.
         threshold: accuracy of the original on validation, which the choice has to reach.
-        observer: told of every step, and of every epoch (stage 'epoch', with accuracy and kept ratio).
+        observer: told of every step, and after every epoch of its accuracy on validation.
         state: a file that is written after every epoch, and from which a search that was cut off goes on.
     """
     torch.manual_seed(recipe.seed)

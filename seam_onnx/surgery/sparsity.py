@@ -92,7 +92,8 @@ def holds(weight: ArrayLike, axis: int, pattern: NM) -> bool:
     """Whether at most N of every M consecutive elements along the axis are not zero; a last, shorter group counts too."""
     nonzero = np.moveaxis(np.asarray(weight) != 0, axis, -1)
     nonzero = np.pad(nonzero, [(0, 0)] * (nonzero.ndim - 1) + [(0, -nonzero.shape[-1] % pattern.m)])
-    return bool((nonzero.reshape(*nonzero.shape[:-1], -1, pattern.m).sum(-1) <= pattern.n).all())
+    groups = nonzero.reshape(*nonzero.shape[:-1], nonzero.shape[-1] // pattern.m, pattern.m)
+    return bool((groups.sum(-1) <= pattern.n).all())
 
 
 def sparse_layers(model: Model, pattern: NM) -> tuple[SparseLayer, ...]:
