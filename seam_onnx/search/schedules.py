@@ -168,12 +168,14 @@ class Fast:
         self.head.param_groups[0]["lr"] = self.recipe.head_rate * (0.1 * cosine if joint else max(0.05, alone))
         self.moved.param_groups[0]["lr"] = self.recipe.mask_rate * 1000 / self.total * cosine
 
+    @torch.no_grad()
     def begin(self) -> None:
         """Masks by what their weights are worth within their layer, and by the layer's shape."""
         for name, mask in self.masks.items():
             ranks = self.squares[name].flatten().argsort().argsort().to(mask.dtype).view(mask.shape)
             mask.copy_(math.log(sum(mask.shape) / mask.numel()) - torch.log1p(-(ranks + 0.5) / mask.numel()))
 
+    @torch.no_grad()
     def descend(self) -> None:
         """Move all masks together until as many as may stay are above 0."""
         values = torch.cat([mask.flatten() for mask in self.masks.values()])
