@@ -7,7 +7,7 @@
 `Published` is SeaM's. `Fast` has the same gradient of the cross-entropy and the same ratio in the loss, and reaches a given
 share of weights within a fixed number of steps.
 
-Why SeaM is slow: alpha/N, the gradient of the ratio, is far smaller than the noise of a batch's, and Adam divides by the
+Why SeaM is slow: alpha/N, the gradient of the ratio, is far smaller than a batch's (docs/seam.md), and Adam divides by the
 size of both together. So masks hardly fall; they walk at random from 1, the same for all, and are removed where they
 first cross 0, whatever their weight is worth.
 """
