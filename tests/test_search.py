@@ -379,6 +379,19 @@ def test_the_epoch_is_chosen_by_seams_rule(epochs, expected):
     assert chosen(0.9, *epochs) == expected
 
 
+def test_the_fast_schedule_takes_the_smallest_that_is_good_enough_or_what_was_asked_for():
+    epochs = ((0.9, 1.0), (0.95, 0.8), (0.93, 0.4), (0.8, 0.2), (0.85, 0.2), (0.5, 0.2))
+
+    def picked(threshold: float, keep: float | None) -> int:
+        selection = Selection.of(SeamRecipe(keep=keep), threshold)
+        return [index for index, one in enumerate(epochs) if selection.better(*one)][-1]
+
+    assert picked(0.92, None) == 2
+    assert picked(0.99, None) == 1  # never a network by chance because it is small
+    assert picked(0.92, 0.2) == 4
+    assert picked(0.92, 0.01) == 1  # none came so far
+
+
 # ---- channels: ladders and choice -----------------------------------------------------------------------------------
 
 

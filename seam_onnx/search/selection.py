@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from seam_onnx.hyperparameters import SeamRecipe
 from seam_onnx.masks import Mask
 from seam_onnx.progress import Point
 
@@ -19,18 +20,32 @@ class Selection:
     accuracy minus ratio. Judged on validation here (the published code used the test set)."""
 
     threshold: float
+    """Accuracy that is good enough."""
+    limit: float = 1.0
+    """Kept ratio above which an epoch counts only while there is no other."""
+    weight: float = 1.0
+    """Of the ratio where no epoch is good enough."""
     best_ratio: float = 1.0
     best_accuracy: float = 0.0
     accepted: bool = False
-    fallback: float = -math.inf
+    fallback: tuple[bool, float] = (False, -math.inf)
+
+    @classmethod
+    def of(cls, recipe: SeamRecipe, threshold: float) -> "Selection":
+        """SeaM's for the published schedule. The fast one comes down so far that accuracy minus ratio would choose a network
+        no better than chance: the most accurate instead, and of those that keep what was asked for, if anything was."""
+        if recipe.schedule == "published":
+            return cls(threshold)
+        return cls(threshold, weight=0.0) if recipe.keep is None else cls(math.inf, recipe.keep + 0.001, 0.0)
 
     def better(self, accuracy: float, ratio: float) -> bool:
         """Should this epoch replace the one kept so far?"""
         if accuracy >= self.threshold and self.accepts(accuracy, ratio):
             self.accepted, self.best_ratio, self.best_accuracy = True, ratio, accuracy
             return True
-        if not self.accepted and accuracy - ratio > self.fallback:
-            self.fallback = accuracy - ratio
+        value = (ratio <= self.limit, accuracy - self.weight * ratio)
+        if not self.accepted and value > self.fallback:
+            self.fallback = value
             return True
         return False
 

@@ -236,14 +236,14 @@ def search_weights(
         model: with SeaM's head (`add_seam_head`).
         views: training data; validation chooses the epoch.
         recipe: hyper-parameters.
-        threshold: accuracy of the original on validation, which the choice has to reach.
+        threshold: accuracy of the original on validation, which the choice has to reach; see `Selection`.
         observer: told of every step, and after every epoch of its accuracy on validation.
         state: a file that is written after every epoch, and from which a search that was cut off goes on.
     """
     torch.manual_seed(recipe.seed)
     search = WeightSearch(model, views, recipe, observer)
     begun = state is not None and state.exists()
-    course = search.restore(state) if state is not None and begun else Course(Selection(threshold))
+    course = search.restore(state) if state is not None and begun else Course(Selection.of(recipe, threshold))
     course = search.run(course, state)
     search.put(course.head)
     trained, masks = write_back(model, search.module), MaskSet(course.masks, model.sha256)
