@@ -65,8 +65,8 @@ def foreign_row(peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     made = peer(setup, request.output)
     seconds = time.perf_counter() - started
-    keywords = {name: asked[name] for name in ("labels", "mean", "std")}
-    found = compare_models(asked["model"], request.output, asked["data"], seed=request.recipe.seed, **keywords)
+    keywords = {name: asked[name] for name in ("labels", "mean", "std", "seed") if name in asked}
+    found = compare_models(asked["model"], request.output, asked["data"], **keywords)
     before, after = (size_of(load(path), path) for path in (request.model, request.output))
     row = {
         "problem": {"model": str(request.model), "labels": found.labels},
