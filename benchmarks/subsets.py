@@ -42,7 +42,13 @@ INTRODUCTION = """Made by `benchmarks/subsets.py`, whose first lines say how: se
 first half of the test split's images of each class, accuracy on the second half, once. "Lost" is against the original
 restricted to the wanted labels. Rows that are missing have not been run; those here are one seed, from commits a
 little before this table. While the search was being built, trial runs on `ship`, `bird` and `cat,dog` printed
-accuracies on the second half too, so these three are not untouched."""
+accuracies on the second half too, so these three are not untouched.
+
+`scratch` is the network that `effect` found, trained from random weights; Torch-Pruning (Taylor importance) is trained in
+between and afterwards. Both have the search's data, distillation, learning rates and as many training steps as the search,
+the networks that it tries and drops counted too. onnxsim prunes by norms or Wanda and trains nothing. `head only` cuts the
+classes and nothing else. How each is called, and what it cannot do, is said at the top of `benchmarks/controls.py`,
+`torch_pruned.py` and `rivals.py`."""
 HEADER = (
     "| model | labels | method | original: free / restricted | pruned (95 % interval) | lost, points | parameters | MACs "
     "| p50 batch 1 | p50 batch 16 | search, s |\n|---|---|---|---|---|---|---|---|---|---|---|"
