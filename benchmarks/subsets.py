@@ -2,8 +2,11 @@
 
     python benchmarks/subsets.py --models FOLDER --images cifar10.npz --work build/subsets --out docs/subsets.md
     python benchmarks/subsets.py ... --problems ship cat,dog --targets macs=0.1 macs=0.252 --resume --methods effect random
+    python benchmarks/subsets.py ... --methods effect scratch Torch-Pruning onnxsim --only-table
 
 With --resume the first target is searched for, and the others choose among the networks that this search visited.
+`scratch` (controls.py) needs the row of `effect`; `onnxsim` (rivals.py) and `Torch-Pruning` (torch_pruned.py) need
+`pip install onnxsim==0.8.1 torch-pruning==1.6.1`. With --only-table nothing is run: the table is of the rows that are there.
 
 The .npz holds x_train, y_train, x_test, y_test, names (docs/data.md). Protocol: search on the training split; select on the
 first half of the test split's images of each class (the originals have seen the training images); report on the second
@@ -13,6 +16,8 @@ half, once. A row is the JSON report of one run in the work folder: what is ther
 import argparse
 import json
 import time
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,8 @@ SUPERCLASSES = (
 )  # fmt: skip
 """Of CIFAR-100, five of different difficulty."""
 SUBSETS = ("cat,dog", "airplane,bird,ship", "automobile,truck,ship,airplane,horse")
+CONTROLS = ("scratch", "onnxsim", "Torch-Pruning")
+"""Methods that are no searches, see `made`."""
 METHODS: dict[str, dict[str, Any]] = {
     "effect": {},
     "taylor": {"criterion": "taylor"},
@@ -33,13 +40,20 @@ METHODS: dict[str, dict[str, Any]] = {
     "random": {"criterion": "random"},
     "refit only": {"recover": "fast"},
     "head only": {"target": "macs=1", "recover": "none"},
+    **{key: {} for key in CONTROLS},
 }
 """What each method changes of the defaults."""
 INTRODUCTION = """Made by `benchmarks/subsets.py`, whose first lines say how: search on the training split, selection on the
 first half of the test split's images of each class, accuracy on the second half, once. "Lost" is against the original
 restricted to the wanted labels. Rows that are missing have not been run; those here are one seed, from commits a
 little before this table. While the search was being built, trial runs on `ship`, `bird` and `cat,dog` printed
-accuracies on the second half too, so these three are not untouched."""
+accuracies on the second half too, so these three are not untouched.
+
+`scratch` is the network that `effect` found, trained from random weights; Torch-Pruning (Taylor importance) is trained in
+between and afterwards. Both have the search's data, distillation, learning rates and as many training steps as the search,
+the networks that it tries and drops counted too. onnxsim prunes by norms or Wanda and trains nothing. `head only` cuts the
+classes and nothing else. How each is called, and what it cannot do, is said at the top of `benchmarks/controls.py`,
+`torch_pruned.py` and `rivals.py`."""
 HEADER = (
     "| model | labels | method | original: free / restricted | pruned (95 % interval) | lost, points | parameters | MACs "
     "| p50 batch 1 | p50 batch 16 | search, s |\n|---|---|---|---|---|---|---|---|---|---|---|"
@@ -68,22 +82,61 @@ def run(
     earlier: Path | None = None,
 ) -> Path:  # fmt: skip
     """One row; its report's path. What `more` says (key=value) is part of its name, `earlier` the report of a search."""
-    import seam_onnx
-
     settings = {"target": target, **METHODS[method]}
-    name = "_".join([model.stem, labels.replace(",", "+"), settings["target"], method.replace(" ", "-"), *more])
+    report = place(model, labels, settings["target"], method, work, more, resumed=earlier is not None)
     if earlier is not None:
-        name, settings["resume_from"] = f"{name}_resumed", earlier.with_suffix(".masks.safetensors")
-    report = work / f"{name}.json"
+        settings["resume_from"] = earlier.with_suffix(".masks.safetensors")
     if not report.exists():
         extra = dict(one.split("=", 1) for one in more)
         started = time.perf_counter()
-        seam_onnx.reengineer(
-            model, labels=labels, data=data, output=work / f"{name}.onnx", val=val, mean=MEAN, std=STD, batches=(1, 16),
-            overwrite=True, json=report, **settings, **{key: number(text) for key, text in extra.items()},
+        asked = dict(
+            model=model, labels=labels, data=data, output=report.with_suffix(".onnx"), val=val, mean=MEAN, std=STD,
+            batches=(1, 16), overwrite=True, **settings, **{key: number(text) for key, text in extra.items()},
         )  # fmt: skip
-        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+        made(method, asked, report, found(model, labels, target, "effect", work, more))
+        print(f"{report.stem}: {time.perf_counter() - started:.0f} s", flush=True)
     return report
+
+
+def place(
+    model: Path, labels: str, target: str, method: str, work: Path, more: list[str], *, resumed: bool = False
+) -> Path:  # fmt: skip
+    """Where a row's report is or goes."""
+    parts = [model.stem, labels.replace(",", "+"), target, method.replace(" ", "-"), *more, *["resumed"] * resumed]
+    return work / f"{'_'.join(parts)}.json"
+
+
+def found(model: Path, labels: str, target: str, method: str, work: Path, more: list[str]) -> Path | None:
+    """The row of a method, with or without a search of its own, if there is one."""
+    paths = [place(model, labels, target, method, work, more, resumed=resumed) for resumed in (False, True)]
+    return next((path for path in paths if path.exists()), None)
+
+
+def made(method: str, asked: dict[str, Any], report: Path, searched: Path | None) -> None:
+    """Make a row: what is asked for, by a method, to a report; `searched` is the row of the default search."""
+    import seam_onnx
+
+    if method in ("onnxsim", "Torch-Pruning"):
+        report.write_text(json.dumps(foreign(method, asked), indent=1))
+        return
+    if method == "scratch":
+        from controls import from_scratch
+
+        if searched is None:
+            raise SystemExit(f"{report.stem}: make the row of method effect first")
+        asked |= from_scratch(searched.with_suffix(".masks.safetensors"), report.with_suffix(".random"), asked)
+    seam_onnx.reengineer(**asked, json=report)
+
+
+def foreign(method: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """A peer's row."""
+    from rivals import foreign_row, onnxsim
+
+    if method == "onnxsim":
+        return foreign_row(onnxsim, asked)
+    from torch_pruned import torch_pruning
+
+    return foreign_row(torch_pruning, asked)
 
 
 def number(text: str) -> float | int | str:
@@ -137,20 +190,42 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["effect"], choices=list(METHODS))
     parser.add_argument("--resume", action="store_true", help="targets after the first need no search of their own")
     parser.add_argument("--set", nargs="*", default=[], help="settings of the recipe, key=value")
+    parser.add_argument("--only-table", action="store_true", help="run nothing")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    data, val = halves(given.images, given.work)
     reports: list[tuple[str, dict[str, Any]]] = []
-    for network in given.networks:
-        for labels in given.problems or (SUPERCLASSES if network.startswith("cifar100") else (*TEN, *SUBSETS)):
-            for method in given.methods:
-                earlier = None
-                for target in given.targets if "target" not in METHODS[method] else given.targets[:1]:
-                    model = given.models / f"{network}.onnx"
-                    path = run(model, labels, target, method, data, val, given.work, given.set, earlier)
-                    reports.append((f"{method}, resumed" if earlier else method, json.loads(path.read_text())))
-                    earlier = path if given.resume and earlier is None else earlier
-                    write(given.out, reports)
+    for path, method in present(given) if given.only_table else runs(given):
+        reports.append((method, json.loads(path.read_text())))
+        write(given.out, reports)
+
+
+def rows(given: argparse.Namespace) -> Iterator[tuple[Path, str, str, str]]:
+    """What is asked for: model, labels, method, target."""
+    for network, method in product(given.networks, given.methods):
+        problems = given.problems or (SUPERCLASSES if network.startswith("cifar100") else (*TEN, *SUBSETS))
+        for labels, target in product(
+            problems, given.targets if "target" not in METHODS[method] else given.targets[:1]
+        ):
+            yield given.models / f"{network}.onnx", labels, method, METHODS[method].get("target", target)
+
+
+def present(given: argparse.Namespace) -> Iterator[tuple[Path, str]]:
+    """The rows that are there, with their methods."""
+    for model, labels, method, target in rows(given):
+        if (path := found(model, labels, target, method, given.work, given.set)) is not None:
+            yield path, f"{method}, resumed" if path.stem.endswith("_resumed") else method
+
+
+def runs(given: argparse.Namespace) -> Iterator[tuple[Path, str]]:
+    """The rows, made where they are missing; with --resume one search serves all targets of a problem and method."""
+    data, val = halves(given.images, given.work)
+    first: dict[tuple[Path, str, str], Path] = {}
+    for model, labels, method, target in rows(given):
+        earlier = first.get((model, labels, method))
+        path = run(model, labels, target, method, data, val, given.work, given.set, earlier)
+        if given.resume and method not in CONTROLS:
+            first.setdefault((model, labels, method), path)
+        yield path, f"{method}, resumed" if earlier else method
 
 
 def write(out: Path, reports: list[tuple[str, dict[str, Any]]]) -> None:
