@@ -3,6 +3,7 @@
     pip install -e .[benchmark]
     python benchmarks/coverage.py --work build/coverage                     # everything; resumes where it stopped
     python benchmarks/coverage.py --work build/coverage --models resnet18 bert --exporters default20 --again
+    python benchmarks/coverage.py --work build/coverage --models --out docs/coverage.md   # the page of what there is
 
 Each row is made in processes of its own with a time limit, and kept as JSON in the work folder. Its columns: L1 is
 torch(lowered) against onnxruntime(model), L2 the same with masks, L3 onnxruntime(pruned) against onnxruntime(masked),
@@ -41,8 +42,8 @@ LIMIT = 600
 """Seconds for one export, and for one check."""
 GOOD = 1e-4
 """Largest difference that counts as equal, of the outputs' range."""
-LIBRARIES = ("torch", "torchvision", "timm", "transformers", "onnx", "onnxruntime", "onnx2torch")
-"""Those whose version matters."""
+LIBRARIES = ("torch", "torchvision", "timm", "transformers", "onnx", "onnx2torch")
+"""Those whose version matters, beside onnxruntime, which is installed under several names."""
 HEAD = """# Coverage
 
     pip install -e .[benchmark]
@@ -223,6 +224,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """The page: rows, their average, what goes least, and the reasons of what was pinned or refused."""
     done = [r for r in rows if "refused" not in r]
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
+    versions += f", onnxruntime {ort.__version__}"
     titles = ["model", "exporter", "L1", "L2", "L3", "gone", "at most", "attention", "gradients", "result"]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for r in rows:
@@ -238,7 +240,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "",
         f"Made with {versions}.",
         "",
-        f"{good} of {len(rows)} rows hold all laws; on average {average:.1%} of the parameters go, "
+        f"{len(rows)} of {len(MODELS) * len(EXPORTERS)} rows have been made; {good} hold all laws; "
+        f"on average {average:.1%} of the parameters go, "
         f"the least is {least:.1%}, at least 60 % go on {above}.",
         "",
     ]
@@ -260,22 +263,22 @@ def main() -> None:
 
 
 def sweep(options: argparse.Namespace) -> None:
-    """Make all rows, one after the other, and the table."""
+    """Make the rows asked for, one after the other, and the page of all that there are."""
     for folder in ("models", "rows"):
         (options.work / folder).mkdir(parents=True, exist_ok=True)
-    rows = []
     for name in options.models:
         for exporter in options.exporters:
-            rows.append(make_row(options.work, name, exporter, options.again))
-            print(
-                name,
-                exporter,
-                verdict(rows[-1]),
-                {k: rows[-1].get(k) for k in ("L1", "L2", "L3", "gone", "refused")},
-                flush=True,
-            )
+            row = make_row(options.work, name, exporter, options.again)
+            shown = {key: row.get(key) for key in ("L1", "L2", "L3", "gone", "refused")}
+            print(name, exporter, verdict(row), shown, flush=True)
     if options.out:
-        options.out.write_text(table(rows))
+        options.out.write_text(table(kept(options.work)))
+
+
+def kept(work: Path) -> list[dict[str, Any]]:
+    """The rows that have been made, in the catalogue's order."""
+    paths = [work / "rows" / f"{name}.{exporter}.json" for name in MODELS for exporter in EXPORTERS]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 if __name__ == "__main__":

@@ -73,11 +73,13 @@ def couple_softmax(walk: Walk, node: ir.Node) -> None:
     x = node.inputs[0]
     assert x is not None
     labels = walk.labels(x)
-    compared = [k for k in mixed_axes(walk, node, labels.ndim) if walk.extent(x)[k] > 1]
+    extent = walk.extent(x)
+    compared = [k for k in mixed_axes(walk, node, labels.ndim) if extent[k] > 1]
     if compared and not walk.renormalises(node):
-        for axis in compared:
-            walk.unite(labels, axis)
-        if all(n == 1 for k, n in enumerate(walk.extent(x)) if k not in compared):
+        if any(n > 1 for k, n in enumerate(extent) if k not in compared):
+            for axis in compared:
+                walk.unite(labels, axis)
+        else:
             why = "compares channels with each other"
             walk.pin(node, labels, why, "nothing to do: each result depends on all of them")
             labels = none(labels.ndim)
