@@ -22,6 +22,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,16 @@ LIMIT = 600
 """Seconds for one export, and for one check."""
 GOOD = 1e-4
 """Largest difference that counts as equal, of the outputs' range."""
+LIBRARIES = ("torch", "torchvision", "timm", "transformers", "onnx", "onnxruntime", "onnx2torch")
+"""Those whose version matters."""
+HEAD = """# Coverage
+
+    pip install -e .[benchmark]
+    python benchmarks/coverage.py --work build/coverage --out docs/coverage.md
+
+What the columns mean is said at the top of that file; *attention* lists residual stream, queries and keys, and the rest.
+
+"""
 
 
 def check(path: Path) -> dict[str, Any]:
@@ -209,8 +220,9 @@ def verdict(row: dict[str, Any]) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as markdown, with the average and the reasons of what was pinned or refused below."""
+    """The page: rows, their average, what goes least, and the reasons of what was pinned or refused."""
     done = [r for r in rows if "refused" not in r]
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
     titles = ["model", "exporter", "L1", "L2", "L3", "gone", "at most", "attention", "gradients", "result"]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for r in rows:
@@ -224,6 +236,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     least, above = min((r["gone"] for r in done), default=0), sum(r["gone"] >= 0.6 for r in done)
     lines += [
         "",
+        f"Made with {versions}.",
+        "",
         f"{good} of {len(rows)} rows hold all laws; on average {average:.1%} of the parameters go, "
         f"the least is {least:.1%}, at least 60 % go on {above}.",
         "",
@@ -231,7 +245,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     for r in rows:
         reasons = [r["refused"]] if "refused" in r else list(r["blockers"])
         lines += [f"- **{r['model']}, {r['exporter']}**: {'; '.join(reasons[:6])}"] if reasons else []
-    return "\n".join(lines) + "\n"
+    return HEAD + "\n".join(lines) + "\n"
 
 
 def main() -> None:

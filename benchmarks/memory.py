@@ -1,6 +1,6 @@
 """How much memory `inspect` and `compact` need for a model beyond 2 GB: docs/memory.md.
 
-    python benchmarks/memory.py --gigabytes 2.5 --work build/memory --out docs/memory.md
+    python benchmarks/memory.py --gigabytes 2.5 --out docs/memory.md
 
 A model of that size with external data is written to the work folder (and deleted afterwards): two convolutions, Gemm and
 MatMul layers of one width, one weight behind a Transpose as exporters leave it; a quarter of each layer's channels is dead.
@@ -163,7 +163,7 @@ HEAD = """# Memory
 `inspect` and `compact` of a model with {size:.2f} GB of external data, whose largest tensor has {largest:.2f} GB and
 a quarter of whose channels is dead; {pruned:.2f} GB are left. Outputs before and after differ by {gap:.0e} of their range.
 *Anonymous* memory is what the process itself holds, *resident* that and the pages of mapped files, each at its highest.
-Limit: 1.5 times the largest tensor plus 1 GB.
+Limit: 1.5 times the largest tensor plus 1 GB. The time is that of one run, process start included.
 
 """
 
@@ -184,7 +184,7 @@ def main() -> None:
         gap = same(model, small)
     print(json.dumps([p.__dict__ for p in peaks], indent=1), sizes, largest, limit(largest), gap)
     if options.out:
-        command = "python benchmarks/memory.py " + " ".join(sys.argv[1:])
+        command = f"python benchmarks/memory.py --gigabytes {options.gigabytes} --out docs/memory.md"
         text = {"size": sizes[0] / 1e9, "largest": largest / 1e9, "pruned": sizes[1] / 1e9, "gap": gap}
         options.out.write_text(HEAD.format(command=command, **text) + table(peaks, largest))
 

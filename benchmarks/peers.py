@@ -16,13 +16,21 @@ peer was given (of the simplified file, where that was it). Every row is made in
 
 import argparse
 import json
+import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+import torch
 from catalogue import EXPORTERS, MODELS, original
 from coverage import inputs, run, step, weights
+from torch import nn
 
-LIMIT = 300
+from seam_onnx.model import load
+
+LIMIT = 900
 """Seconds for one row."""
 RATIO = 0.5
 TORCH = "torch"
@@ -33,7 +41,6 @@ PEERS = ("seam-onnx", "onnxsim", "Torch-Pruning")
 
 def simplified(path: Path) -> dict[str, Any]:
     """Row of onnxsim on one file."""
-    import onnx
     from onnxsim import apply_attention_head_pruning, apply_structured_pruning, simplify
 
     rows = []
@@ -51,8 +58,6 @@ def simplified(path: Path) -> dict[str, Any]:
 
 def compared(before: Any, after: Any, folder: Path) -> dict[str, Any]:
     """Share of the parameters gone between two ONNX messages; raises where the second does not run as the first does."""
-    import numpy as np
-
     old, new = (reloaded(message, folder) for message in (before, after))
     for x in inputs(old):
         (expected,), (found,) = run(old, x), run(new, x)
@@ -63,10 +68,6 @@ def compared(before: Any, after: Any, folder: Path) -> dict[str, Any]:
 
 def reloaded(message: Any, folder: Path) -> Any:
     """A message as this project's `load` gives it for a file with this content."""
-    import tempfile
-
-    from seam_onnx.model import load
-
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = Path(place) / "model.onnx"
         path.write_bytes(message.SerializeToString())
@@ -75,9 +76,7 @@ def reloaded(message: Any, folder: Path) -> Any:
 
 def torch_pruned(name: str) -> dict[str, Any]:
     """Row of Torch-Pruning on one torch module."""
-    import torch
     import torch_pruning as tp
-    from torch import nn
 
     torch.set_num_threads(1)
     model, x = original(name).eval(), MODELS[name].example(1)
@@ -98,8 +97,6 @@ def torch_pruned(name: str) -> dict[str, Any]:
 
 def numbers(model: Any) -> int:
     """Float parameters and stored statistics of a torch module, embedding tables apart."""
-    from torch import nn
-
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     tensors = {id(t): t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()}
     return sum(t.numel() for key, t in tensors.items() if key not in tables)
@@ -116,14 +113,17 @@ def make_row(work: Path, name: str, exporter: str) -> dict[str, Any]:
     path = work / "peers" / f"{name}.{exporter}.json"
     if path.exists():
         return dict(json.loads(path.read_text()))
-    failure = step(LIMIT, write_row, work, name, exporter, path)
-    row = {"error": failure} if failure else json.loads(path.read_text())
-    path.write_text(json.dumps(row | {"model": name, "exporter": exporter}, indent=1))
-    return make_row(work, name, exporter)
+    row: dict[str, Any] = {"model": name, "exporter": exporter}
+    if failure := step(LIMIT, keep_row, work, name, exporter, path):
+        row["error"] = failure
+    else:
+        row |= json.loads(path.read_text())
+    path.write_text(json.dumps(row, indent=1))
+    return row
 
 
-def write_row(work: Path, name: str, exporter: str, path: Path) -> None:
-    """The peer's row, as it is computed."""
+def keep_row(work: Path, name: str, exporter: str, path: Path) -> None:
+    """Ask the peer and write down what came out."""
     row = torch_pruned(name) if exporter == TORCH else simplified(work / "models" / f"{name}.{exporter}.onnx")
     path.write_text(json.dumps(row))
 
@@ -200,6 +200,7 @@ Share of the parameters that goes when half of every width is asked for; `fails`
 for seam-onnx, a law of [coverage.md](coverage.md) does not hold). How each peer is called, and what is counted, is said at
 the top of `benchmarks/peers.py`. onnxsim {onnxsim} reads the same files, Torch-Pruning {torch} the torch modules that were
 exported. Only seam-onnx's result is compared with a masked model; no accuracy is compared here, the weights are random.
+Rows that are missing have not been run yet.
 
 """
 
@@ -223,8 +224,6 @@ def main() -> None:
 
 def write(out: Path, records: list[dict[str, Any]]) -> None:
     """The document, with the versions that are installed."""
-    from importlib.metadata import version
-
     head = HEAD.format(onnxsim=version("onnxsim"), torch=version("torch-pruning"))
     out.write_text(head + table(records))
 

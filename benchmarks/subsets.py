@@ -25,6 +25,11 @@ import numpy as np
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SUPERCLASSES = (
+    "bicycle,bus,motorcycle,pickup_truck,train", "orchid,poppy,rose,sunflower,tulip", "bed,chair,couch,table,wardrobe",
+    "bear,leopard,lion,tiger,wolf", "baby,boy,girl,man,woman",
+)  # fmt: skip
+"""Of CIFAR-100, five of different difficulty."""
 SUBSETS = ("cat,dog", "airplane,bird,ship", "automobile,truck,ship,airplane,horse")
 CONTROLS = ("scratch", "onnxsim", "Torch-Pruning")
 """Methods that are no searches, see `made`."""
@@ -180,7 +185,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/subsets"))
     parser.add_argument("--out", type=Path, default=Path("docs/subsets.md"))
     parser.add_argument("--networks", nargs="+", default=["cifar10_resnet20_dynamo"])
-    parser.add_argument("--problems", nargs="+", default=[*TEN, *SUBSETS])
+    parser.add_argument("--problems", nargs="+", help="label lists; by default all for the network")
     parser.add_argument("--targets", nargs="+", default=["macs=0.1"])
     parser.add_argument("--methods", nargs="+", default=["effect"], choices=list(METHODS))
     parser.add_argument("--resume", action="store_true", help="targets after the first need no search of their own")
@@ -196,9 +201,11 @@ def main() -> None:
 
 def rows(given: argparse.Namespace) -> Iterator[tuple[Path, str, str, str]]:
     """What is asked for: model, labels, method, target."""
-    for network, labels, method in product(given.networks, given.problems, given.methods):
-        for target in given.targets if "target" not in METHODS[method] else given.targets[:1]:
-            yield given.models / f"{network}.onnx", labels, method, METHODS[method].get("target", target)
+    for network in given.networks:
+        problems = given.problems or (SUPERCLASSES if network.startswith("cifar100") else (*TEN, *SUBSETS))
+        for labels, method in product(problems, given.methods):
+            for target in given.targets if "target" not in METHODS[method] else given.targets[:1]:
+                yield given.models / f"{network}.onnx", labels, method, METHODS[method].get("target", target)
 
 
 def present(given: argparse.Namespace) -> Iterator[tuple[Path, str]]:

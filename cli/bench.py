@@ -13,8 +13,8 @@ from seam_onnx.request import Delivery
 from seam_onnx.settings import Settings
 from seam_onnx.words import between, share, size
 
-from .console import out, progress, write_json
-from .gates import conclude
+from .console import out, progress
+from .gates import finish
 from .options import COMMON, with_options
 
 if TYPE_CHECKING:  # --help stays fast
@@ -64,11 +64,7 @@ def bench(
     with progress(delivery.quiet) as observer:
         found = measured(request, observer)
     found = replace(found, gates=check_bench(gates, found))
-    if delivery.json is not None:
-        write_json(found.to_json(), str(delivery.json))
-    if not delivery.piped:
-        show(found, delivery.quiet)
-    conclude(found.gates, delivery.quiet or delivery.piped)
+    finish(found, delivery, show)
 
 
 def show(found: "Bench", quiet: bool) -> None:

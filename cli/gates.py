@@ -1,18 +1,42 @@
-"""How the outcome of `--require` is told, the same for prune, validate and bench."""
+"""How a command ends: JSON where it was asked for, tables for people, and what became of `--require`."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import typer
 
-from .console import errors, out
+from .console import errors, out, write_json
 
 if TYPE_CHECKING:  # --help stays fast
     from seam_onnx.gates import GateResult
+    from seam_onnx.request import Delivery
 
-__all__ = ["conclude"]
+__all__ = ["conclude", "finish"]
 
 FAILED = 1
+
+
+class Judged(Protocol):
+    """A result with gates."""
+
+    @property
+    def gates(self) -> "tuple[GateResult, ...]":
+        """What became of each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """In JSON's types."""
+
+
+Found = TypeVar("Found", bound=Judged)
+
+
+def finish(found: Found, delivery: "Delivery", show: Callable[[Found, bool], None]) -> None:
+    """Write JSON where it was asked for, show the result (told whether to be quiet), conclude."""
+    if delivery.json is not None:
+        write_json(found.to_json(), str(delivery.json))
+    if not delivery.piped:
+        show(found, delivery.quiet)
+    conclude(found.gates, delivery.quiet or delivery.piped)
 
 
 def conclude(results: Sequence["GateResult"], quiet: bool) -> None:

@@ -6,7 +6,19 @@ from rich.table import Column, Table
 from seam_onnx.report import Accuracies, Report
 from seam_onnx.report.facts import missed, rounding, seed_rows, speed
 from seam_onnx.validate import Comparison, Latency
-from seam_onnx.words import between, counted, mcnemar, milliseconds, points, quantity, ratio, share, size, threads
+from seam_onnx.words import (
+    between,
+    counted,
+    mcnemar,
+    milliseconds,
+    points,
+    quantity,
+    ratio,
+    share,
+    size,
+    sparsity,
+    threads,
+)
 
 __all__ = ["headline", "proof_lines", "report_table", "seeds_table"]
 
@@ -55,7 +67,7 @@ def what_was_done(report: Report) -> list[str]:
     return [
         f"labels: {', '.join(problem.labels)} of {problem.model}",
         f"data: {samples['train']} train, {samples['val']} validation, {samples['test']} test; {problem.preprocess}",
-        f"search: {search.granularity}, {search.target or 'SeaM'}, recover {search.recover}, "
+        f"search: {search.granularity}, {search.target or search.recipe.get('schedule', '')}, recover {search.recover}, "
         f"seed {search.recipe['seed']}, {search.seconds:.0f} s on {search.device}, {search.engine}; kept {search.kept:.1%}",
         f"widths: {rounding(report)}",
     ]
@@ -72,6 +84,7 @@ def what_was_checked(report: Report) -> list[str]:
         f"test: {mcnemar(proof.difference)}; agreement {share(proof.paired.agreement.value, 2)}, "
         f"calibration error {share(proof.paired.original.calibration_error)} to "
         f"{share(proof.paired.pruned.calibration_error)}; validation accuracy {share(proof.val.pruned.value, 2)}",
+        *([f"sparsity: {sparsity(report.sparsity)}"] if report.sparsity else []),
         f"latency: onnxruntime {report.environment.get('onnxruntime', '')}, {timing.provider}, "
         f"{threads(timing.threads)}, median of interleaved runs, {timing.openings} sessions of each model",
     ]

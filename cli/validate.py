@@ -14,8 +14,8 @@ from seam_onnx import words
 from seam_onnx.request import Delivery
 from seam_onnx.settings import Settings
 
-from .console import out, progress, write_json
-from .gates import conclude
+from .console import out, progress
+from .gates import finish
 from .options import COMMON, PREPROCESSING, with_options
 
 if TYPE_CHECKING:  # --help stays fast
@@ -72,13 +72,9 @@ def validate(
     with progress(delivery.quiet) as observer:
         found = compare_models(request, observer)
     found = replace(found, gates=check(gates, comparison_figures(found)))
-    if delivery.json is not None:
-        write_json(found.to_json(), str(delivery.json))
     if delivery.report is not None:
         write_text(delivery.report, comparison_page(found))
-    if not delivery.piped:
-        show(found, delivery.quiet)
-    conclude(found.gates, delivery.quiet or delivery.piped)
+    finish(found, delivery, show)
 
 
 def show(found: "ModelComparison", quiet: bool) -> None:

@@ -113,7 +113,7 @@ def find(setup: Setup) -> Finding:
     """Search once a seed, from `seed` on; data, validation and the way of computing are the same for all."""
     request, outcomes, seconds = setup.request, [], []
     probe = torch.from_numpy(setup.preprocess.normalize(setup.task.train.x[: request.recipe.batch]))
-    pinned = request.engine if request.granularity == "channel" else request.engine.replace("auto", "fp32")
+    pinned = request.engine.replace("auto", "fp32") if published(request) else request.engine
     with fastest_engine(setup.teacher.module, probe.to(setup.teacher.device), pinned) as engine:
         for number in range(request.seeds):
             started = time.perf_counter()
@@ -125,6 +125,11 @@ def find(setup: Setup) -> Finding:
         for k, (one, took) in enumerate(zip(outcomes, seconds, strict=True))
     )
     return Finding(outcomes[best], tuple(runs), engine.name)
+
+
+def published(request: Request) -> bool:
+    """Is it SeaM as published?"""
+    return request.granularity == "weight" and request.seam.schedule == "published"
 
 
 def rank(outcome: Outcome, target: str) -> tuple[bool, float]:
@@ -148,12 +153,12 @@ def seeded(setup: Setup, number: int) -> Setup:
 
 
 def search(setup: Setup, engine: Engine) -> Outcome:
-    """The search that the request is for. SeaM is as published: every image has a label, everything in float32."""
+    """The search that the request is for. For masks on weights every image has a label; as published, all is float32."""
     channel, recipe = setup.request.granularity == "channel", setup.request.recipe
     seed, mix = (recipe.seed, recipe.mix) if channel else (setup.request.seam.seed, 0.0)
     views = Views(
         setup.task, setup.preprocess, setup.teacher, setup.teacher.device, seed, recipe.views, mix,
-        engine if channel else PLAIN,
+        PLAIN if published(setup.request) else engine,
     )  # fmt: skip
     return find_channels(setup, views) if channel else find_weights(setup, views)
 
@@ -175,10 +180,14 @@ def find_channels(setup: Setup, views: Views) -> Outcome:
 
 
 def find_weights(setup: Setup, views: Views) -> Outcome:
-    """SeaM: masks on single weights behind which a new head stands; then whatever became removable goes."""
+    """SeaM: masks on single weights behind which a new head stands; then whatever became removable goes.
+
+    The published schedule has to be as accurate as the original's free answer, the fast one as its restricted answer.
+    """
     recipe, judge = setup.request.seam, setup.judge
     headed = add_seam_head(setup.model, len(setup.task.wanted.outputs), recipe.seed)
-    found = search_weights(headed, views, recipe, judge.original_on_val(), observer=setup.observer)
+    threshold = judge.original_on_val() if recipe.schedule == "published" else judge.restricted_on_val()
+    found = search_weights(headed, views, recipe, threshold, observer=setup.observer)
     masked = apply_masks(found.model, found.masks)
     pruned = remove_channels(masked, plan_removal(masked, analyze(masked), setup.step))
     judge.check_surgery(masked, pruned)

@@ -5,12 +5,14 @@ from typing import Literal
 
 from seam_onnx.values import Count, Natural, NotNegative, Positive, Share
 
-__all__ = ["Criterion", "Price", "Recipe", "SeamRecipe"]
+__all__ = ["Criterion", "Price", "Recipe", "Schedule", "SeamRecipe"]
 
 Criterion = Literal["effect", "taylor", "magnitude", "random"]
 """By what channels are ranked."""
 Price = Literal["latency", "macs"]
 """What a search towards a latency pays with."""
+Schedule = Literal["fast", "published"]
+"""How masks on single weights move."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,28 @@ class Recipe:
 
 @dataclass(frozen=True)
 class SeamRecipe:
-    """SeaM's hyper-parameters; the defaults are its own for a one-against-rest problem of CIFAR-10 ResNet-20."""
+    """Of masks on single weights. SeaM's own for a one-against-rest problem of CIFAR-10 ResNet-20 are schedule published,
+    300 epochs, and the defaults."""
 
-    epochs: Natural = 300
+    epochs: Natural = 30
     """Passes over the training data."""
     batch: Natural = 64
     """Samples a step."""
+    schedule: Schedule = "fast"
+    """How single weights go: fast (down to --keep, on time), published (SeaM's, which wants 300 epochs)."""
+    keep: Share | None = None
+    """Schedule fast: share of the weights to come down to [0.06; with --nm what the pattern leaves]."""
+    nm: str | None = None
+    """Schedule fast: at most N of M consecutive input weights stay, e.g. 2:4 for TensorRT's sparse kernels."""
+    distill: Share = 0.7
+    """Weight of distillation against the labels, 0 to 1; schedule published has none."""
+    temperature: Positive = 3.0
+    """Of distillation."""
     mask_rate: Positive = 0.05
-    """SeaM: Adam's rate for masks."""
+    """Adam's rate for masks; schedule fast scales it by 1000 / steps."""
     head_rate: Positive = 0.1
-    """SeaM: Adam's rate for the new head."""
+    """Adam's rate for the new head."""
     alpha: NotNegative = 1.0
-    """SeaM: weight of the kept ratio in the loss."""
+    """Schedule published: weight of the kept ratio in the loss; schedule fast finds it."""
     seed: Count = 0
     """Of everything random."""

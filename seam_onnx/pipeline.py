@@ -26,7 +26,7 @@ from seam_onnx.search import engines, parse_target
 from seam_onnx.settings import dump, recipe_hash
 from seam_onnx.snippet import snippet
 from seam_onnx.solution import Solution, encoded, masks_beside
-from seam_onnx.surgery import classes, plan_removal
+from seam_onnx.surgery import SparseLayer, classes, parse_nm, plan_removal, sparse_layers
 from seam_onnx.task import Task, make_task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import Latency, Provider, environment, width_step
@@ -75,6 +75,7 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
             size_of(model, request.model), size_of(pruned, path), proof,
             widths(model, pruned), tuple(str(b) for b in analyze(model).blockers), environment(), str(request.output),
             pareto=pareto(model, outcome, judge, proof.val.pruned.value), recipe=recipe_used,
+            sparsity=sparsity_of(request, path),
         )  # fmt: skip
 
 
@@ -115,11 +116,21 @@ def check_request(request: Request) -> None:
     ):
         if given not in known:
             raise UsageError(f"{name} {given!r}", "is unknown", f"choose from {', '.join(known)}")
-    pinned = {engine.low for engine in engines(request.engine, "cpu")}
-    if request.granularity == "weight" and pinned == {True}:
-        raise UsageError(f"engine {request.engine!r}", "is not SeaM as published, which is fp32", "leave it out")
+    if request.granularity == "weight":
+        check_weights(request)
     if request.resume_from is not None and request.granularity != "channel":
         raise UsageError("--resume-from", "serves granularity channel alone", "leave one of them out")
+
+
+def check_weights(request: Request) -> None:
+    """What masks on single weights do not take. Raises UsageError."""
+    published = request.seam.schedule == "published"
+    if published and {engine.low for engine in engines(request.engine, "cpu")} == {True}:
+        raise UsageError(f"engine {request.engine!r}", "is not SeaM as published, which is fp32", "leave it out")
+    if request.seam.nm is not None:
+        parse_nm(request.seam.nm)
+        if published:
+            raise UsageError("--nm", "is not SeaM's", "leave it out, or take --schedule fast")
 
 
 def check_output(request: Request, model: Model) -> None:
@@ -186,6 +197,13 @@ def size_of(model: Model, path: Path) -> Size:
     channels = analyze(model)
     cost = channels.cost(channels.everything())
     return Size(cost.macs, cost.params, path.stat().st_size, model.graph.num_nodes())
+
+
+def sparsity_of(request: Request, path: Path) -> tuple[SparseLayer, ...]:
+    """Where the written file holds the pattern that was asked for; nothing if none was."""
+    if request.granularity != "weight" or request.seam.nm is None:
+        return ()
+    return sparse_layers(load(path, request.sizes), parse_nm(request.seam.nm))
 
 
 def widths(before: Model, after: Model) -> dict[str, tuple[int, int]]:

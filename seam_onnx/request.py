@@ -79,7 +79,7 @@ class Request:
     sizes: Mapping[str, Natural] = field(default_factory=dict)
     """Size of a symbolic input dimension, name=size."""
     granularity: Granularity = field(default="channel", metadata=starts("search"))
-    """channel: removable; weight: SeaM as published."""
+    """channel: removable; weight: single weights, after SeaM."""
     target: str = "macs=0.3"
     """What to reach: macs=, params= or latency=RATIO of the original, or max-drop=POINTS of accuracy on validation."""
     resume_from: Path | None = None

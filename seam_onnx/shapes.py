@@ -17,7 +17,7 @@ from seam_onnx.contrib import contrib_shape
 from seam_onnx.errors import ShapeError
 from seam_onnx.evaluate import evaluate
 
-__all__ = ["Shapes", "infer_shapes"]
+__all__ = ["Shapes", "infer_shapes", "listed"]
 
 LARGEST_KNOWN = 1 << 16
 """Elements above which a computed value is not evaluated, only its shape inferred."""
@@ -82,6 +82,12 @@ def input_shape(value: ir.Value, sizes: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(dims)
 
 
+def listed(node: ir.Node, dims: Sequence[int]) -> np.ndarray:
+    """What a Shape or Size says of a value with these dims, int64."""
+    start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", None)
+    return np.array(dims[start:end] if node.op_type == "Shape" else np.prod(dims), np.int64)
+
+
 @dataclass
 class Inference:
     """State of the walk."""
@@ -126,9 +132,7 @@ class Inference:
         """Run a node whose inputs are all known, or that only asks for a known shape."""
         sized = node.inputs[0] if node.op_type in ("Shape", "Size") else None
         if sized is not None and sized.name in self.dims:
-            dims, end = self.dims[str(sized.name)], node.attributes.get_int("end", None)
-            listed = dims[node.attributes.get_int("start", 0) : end] if node.op_type == "Shape" else np.prod(dims)
-            results: list[np.ndarray] | None = [np.array(listed, np.int64)]
+            results: list[np.ndarray] | None = [listed(node, self.dims[str(sized.name)])]
         else:
             if node.op_type == "DequantizeLinear":  # a weight, not a number that shapes are made of
                 return False

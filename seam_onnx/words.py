@@ -1,8 +1,10 @@
 """How figures are written, wherever a person reads them: terminal, page, card."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # --help stays fast
+    from seam_onnx.surgery import SparseLayer
     from seam_onnx.validate import Accuracy, Interval, McNemar
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "ratio",
     "share",
     "size",
+    "sparsity",
     "threads",
 ]
 
@@ -83,3 +86,10 @@ def ratio(new: float, old: float) -> str:
 def threads(count: int) -> str:
     """Threads within one operator."""
     return {0: "all threads", 1: "1 thread"}.get(count, f"{count} threads")
+
+
+def sparsity(layers: Sequence["SparseLayer"]) -> str:
+    """Which weights hold the pattern, and why the others do not."""
+    dense = [f"{layer.weight} ({layer.reason})" for layer in layers if layer.reason]
+    held = f"the pattern holds in {len(layers) - len(dense)} of {len(layers)} weights"
+    return f"{held}; not in {', '.join(dense)}" if dense else held

@@ -1,5 +1,6 @@
 """What every test relies on."""
 
+import os
 import signal
 
 import pytest
@@ -11,3 +12,9 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_traces(tmp_path_factory):
+    """Nothing is kept in the user's cache folder."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))

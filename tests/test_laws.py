@@ -1,6 +1,7 @@
 """L1, L2 and L3 over the op table's examples and over random small graphs; see `laws`.
 
-A float32 network of a few layers agrees to about 1e-6 of its outputs' range; 1e-5 is asked of L1, 1e-4 of L2 and L3.
+A float32 network of a few layers agrees to about 1e-6 of its outputs' range; 1e-5 is asked of L1, 1e-4 of L2 and L3. One
+random graph in thousands amplifies rounding beyond that: there the limit is what float64 says of it (`laws.lowering_limit`).
 """
 
 from collections.abc import Iterator
@@ -8,10 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 import pytest
-from graphs import feeds, loaded, parse, run
+from graphs import build, feeds, loaded, parse, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from laws import drawn_masks, dropped, lowering_gap, masking_gap, removal_gap
+from laws import drawn_masks, dropped, lowering_gap, lowering_limit, masking_gap, removal_gap
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 from random_graphs import networks
 
@@ -96,6 +97,17 @@ def check_example(model: Model, kinds: tuple[str, ...], where: str) -> int:
     return tried
 
 
+@pytest.mark.parametrize(("offset", "amplifies"), [(0.0, False), (1e4, True)])
+def test_the_limit_follows_what_rounding_does(offset, amplifies):
+    """(Conv(x) + offset) - offset loses the digits that the offset has too many of"""
+    text = """(float[N, 3, 8, 8] x) => (float[N, 5] y) <float[8, 3, 3, 3] w, float c, float[8, 5] g>
+    { a = Conv (x, w) b = Add (a, c) d = Sub (b, c) p = GlobalAveragePool (d) f = Flatten (p) y = MatMul (f, g) }"""
+    model = build(text, c=offset)
+    limit = lowering_limit(model)
+    assert limit > 1e-4 if amplifies else limit == 1e-5
+    assert lowering_gap(model) < limit
+
+
 @settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(networks(), st.sampled_from(KINDS), st.integers(0, 99), st.sampled_from([1, 3]))
 def test_random_graphs(proto, kind, seed, batch):
@@ -118,6 +130,7 @@ def check_laws(proto: onnx.ModelProto, kind: str, seed: int, batch: int) -> None
         masks = drawn_masks(model, channels, seed)
     else:
         masks = channel_masks(model, channels, channels.without(dropped(channels, kind, seed)))
-    assert lowering_gap(model, batch, seed) < 1e-5
+    found = lowering_gap(model, batch, seed)
+    assert found < 1e-5 or found < lowering_limit(model, batch, seed)
     assert masking_gap(model, masks, batch, seed) < 1e-4
     assert removal_gap(model, masks, batch, seed) < 1e-4

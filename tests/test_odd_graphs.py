@@ -16,7 +16,7 @@ from laws import drawn_masks, dropped, lowering_gap, masking_gap, pruned, remova
 
 from seam_onnx.channels import analyze
 from seam_onnx.model import Model
-from seam_onnx.surgery import channel_masks
+from seam_onnx.surgery import apply_masks, channel_masks, plan_removal, remove_channels
 
 COMMON = ["float[8, 3, 3, 3] w", "float[8] w_bias", "int64[1] i0 = {0}", "int64[1] i1 = {1}", "int64[1] i7 = {7}"]
 HEAD = ["y1 = Conv (b, head)", "y2 = Relu (y1)", "y3 = GlobalAveragePool (y2)", "y4 = Flatten (y3)"]
@@ -49,6 +49,7 @@ GRAPHS = read_graphs()
 def proto_of(output: str, weights: list[str], nodes: list[str]) -> onnx.ModelProto:
     """A model that ends in one of its values."""
     newer = [18 for node in nodes if "num_outputs" in node] + [21 for node in nodes if "GroupNorm" in node]
+    newer += [23 for node in nodes if "RotaryEmbedding" in node]
     opset = max([17, *newer])
     header = f"(float[N, 3, 8, 8] x) => (float {output}) <{', '.join(weights)}>"
     proto = parse(f"{header} {{ {' '.join(nodes)} }}", opset)
@@ -87,6 +88,17 @@ def test_laws(name):
         assert removal_gap(model, masks, batch) < 1e-4, kind
     for seed in range(2):
         assert removal_gap(model, drawn_masks(model, channels, seed), batch) < 1e-4, seed
+
+
+@pytest.mark.parametrize("name", [name for name in GRAPHS if "heads" in name])
+def test_whole_heads_go(name):
+    """half of every group: with two heads, one"""
+    model = model_of(name)
+    channels = analyze(model, whole_heads=True)
+    dead = np.concatenate([group.channels[: len(group.channels) // 2] for group in channels.groups])
+    masked = apply_masks(model, channel_masks(model, channels, channels.without(dead)))
+    small = remove_channels(masked, plan_removal(masked, analyze(masked, whole_heads=True)))
+    assert gap(run(small, feeds(model, 1))[0], run(masked, feeds(model, 1))[0]) < 1e-4
 
 
 @pytest.mark.parametrize("name", [name for name in GRAPHS if name not in PINNED])

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 from commands import seam
 from files import NET, written
-from graphs import feeds, parse, run
+from graphs import feeds, loaded, parse, proto_of, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from laws import drawn_masks
@@ -80,6 +80,7 @@ def test_slices_and_transposed_weights_wait_until_they_are_read(tmp_path, kind):
         assert tensor.numpy().shape == tuple(tensor.shape.numpy()) == shape
         assert tensor.numpy().dtype == model.initializers["w"].dtype.numpy()
     assert np.array_equal(small["w"].const_value.numpy(), model.initializers["w"].const_value.numpy()[1::2])
+    assert contents(loaded(proto_of(compacted(model)))) == contents(compacted(model))
 
 
 @pytest.mark.usefixtures("tiny")

@@ -27,6 +27,7 @@ from seam_onnx.quantized import stored_as
 from seam_onnx.surgery import channel_masks, classes, cut_head
 
 QUANTA = 0.02
+"""Five steps of 1/255; the most that was seen is three (`seam_onnx.judge.QUANTUM_LIMIT`)."""
 CIFAR = DATA / "onnx" / "cifar10_resnet20_legacy13.onnx"
 
 

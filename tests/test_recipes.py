@@ -100,7 +100,7 @@ BAD = {
     "search: 5": ("prune.yaml: search", "is a section", "such as search."),
     "search: {epochs: many}": ("prune.yaml: search.epochs 'many'", "is not a number above 0", "default is 50"),
     "search: {epochs: -1}": ("search.epochs -1", "above 0"),
-    "search: {granularity: weight, epochs: 1.5}": ("search.epochs 1.5", "whole number", "default is 300"),
+    "search: {granularity: weight, epochs: 1.5}": ("search.epochs 1.5", "whole number", "default is 30"),
     "search: {rounds: [1]}": ("search.rounds [1]", "a whole number above 0"),
     "search: {granularity: row}": ("search.granularity 'row'", "one of channel, weight"),
     "task: {other: 1}": ("task.other 1", "true or false"),
@@ -227,7 +227,7 @@ def test_the_help_has_every_option_in_its_section(monkeypatch, capsys):
         assert f"\n{section}:\n" in text
     for name in PRUNE:
         assert re.search(rf"^  (-o, )?{flag(name)}( |$)", text, re.M), name
-    assert "[50; weight: 300]" in " ".join(text.split())
+    assert "[50; weight: 30]" in " ".join(text.split())
 
 
 # ---- init -----------------------------------------------------------------------------------------------------------

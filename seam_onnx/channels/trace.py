@@ -57,6 +57,9 @@ class Trace(Walk):
         form = stored(value)
         return self.model.shapes.known.get(str(value.name)) if form is None else form.floats()
 
+    def computed(self, value: ir.Value | None) -> Array | None:
+        return None if value is None else self.model.shapes.known.get(str(value.name))
+
     def constant(self, value: ir.Value | None) -> bool:
         known = value is None or is_weight(value) or value.name in self.model.shapes.known
         return known and (value is None or str(value.name) not in self.values)

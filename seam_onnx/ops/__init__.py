@@ -17,6 +17,7 @@ from seam_onnx.ops import (
     recurrent,
     reduction,
     resample,
+    rotary,
     shape,
     transposed,
 )
@@ -41,6 +42,6 @@ __all__ = [
 
 FAMILIES = (
     attention, contraction, einsum, elementwise, gather, joining, layout, logic, matmul, microsoft, normalization, pooling,
-    quantization, recurrent, reduction, resample, shape, transposed,
+    quantization, recurrent, reduction, resample, rotary, shape, transposed,
 )  # fmt: skip
 """One file each; what a new op is added to."""

@@ -13,39 +13,37 @@ import onnx_ir as ir
 from seam_onnx.ops.registry import Family, op
 from seam_onnx.ops.walk import Labels, Walk, compress, none
 
-__all__ = ["ATTENTION"]
+__all__ = ["ATTENTION", "by_head"]
 
 
 def heads(walk: Walk, node: ir.Node, index: int) -> int:
-    """Heads of operand `index` in this world."""
+    """Heads of operand `index` in the original world."""
     value = node.inputs[index]
     assert value is not None
     if len(walk.dims(value)) == 4:
-        return walk.dims(value)[1]
+        return walk.original_dims(value)[1]
     return int(node.attributes.get_int("q_num_heads" if index == 0 else "kv_num_heads"))
 
 
-def by_head(walk: Walk, node: ir.Node, index: int) -> Labels:
-    """Labels (H, D) of an operand (N, H, S, D) or (N, S, H D)."""
-    value = node.inputs[index]
-    assert value is not None
-    dims = walk.dims(value)
+def by_head(walk: Walk, value: ir.Value, count: int) -> Labels:
+    """Labels (H, D) of an operand (N, H, S, D) or (N, S, H D) of `count` heads; in the smaller world fewer, or fewer D."""
+    dims, extent = walk.dims(value), walk.extent(value)
+    if extent[0] > 1 or extent[-2] > 1:
+        raise ValueError("channels stand on the batch or the sequence")
     if len(dims) == 4:
-        full = np.broadcast_to(walk.labels(value)[:1, :, :1], (1, dims[1], 1, dims[3]))
-        return full.reshape(dims[1], dims[3])
-    whole = walk.whole_heads and heads(walk, node, index) > 1
-    original = walk.original_dims(value)[-1] // heads(walk, node, index)
-    return walk.vector(value, -1).reshape((-1, original) if whole else (heads(walk, node, index), -1))
+        return np.broadcast_to(walk.labels(value)[0, :, 0], (dims[1], dims[3]))
+    whole = walk.whole_heads and count > 1
+    return walk.vector(value, -1).reshape((-1, walk.original_dims(value)[-1] // count) if whole else (count, -1))
 
 
 def couple_attention(walk: Walk, node: ir.Node) -> None:
     """See the module's docstring. Caches and GQA with whole heads are refused."""
     if len([v for v in node.inputs if v is not None]) > 4 or len(node.outputs) > 1:
         raise ValueError("past or present keys, or attention weights as an output")
-    q, k, v = (by_head(walk, node, i) for i in range(3))
+    q, k, v = (by_head(walk, x, heads(walk, node, i)) for i, x in enumerate(node.inputs[:3]) if x is not None)
     value = node.inputs[2]
     assert value is not None
-    if walk.whole_heads and len(q) == len(k) > 1:
+    if walk.whole_heads and heads(walk, node, 0) == heads(walk, node, 1) > 1:
         for one in (q, k, v):
             walk.unite(one, 1)
         walk.tie(q[:, 0], k[:, 0])

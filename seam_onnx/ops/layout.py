@@ -92,7 +92,7 @@ def move_reshape(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
     assert x is not None
     after = walk.dims(y)
     if node.op_type == "Reshape":
-        walk.operand(node, 1, reshaped_sizes(walk, node, new_sizes(walk, y)))
+        walk.operand(node, 1, reshaped_sizes(walk, node, new_sizes(walk, node)))
     return [reshape(array, walk.dims(x), after)]
 
 
@@ -105,10 +105,16 @@ def reshaped_sizes(walk: Walk, node: ir.Node, sizes: dict[int, int]) -> dict[int
     return sizes | {k: dims[k] for k, size in enumerate(content) if size == -1} | {0: -1}
 
 
-def new_sizes(walk: Walk, value: ir.Value) -> dict[int, int]:
-    """Sizes by axis where they differ from the original world's: the others may be computed, from the batch say."""
-    pairs = zip(walk.dims(value), walk.original_dims(value), strict=True)
-    return {axis: size for axis, (size, original) in enumerate(pairs) if size != original}
+def new_sizes(walk: Walk, node: ir.Node) -> dict[int, int]:
+    """Sizes by axis of the output that the operand does not say: those that differ from the original world's, or, where
+    it is calculated, those that come out differently in this one. All others may depend on the batch, say."""
+    y, operand = node.outputs[0], node.inputs[1]
+    dims, original, here, there = walk.dims(y), walk.original_dims(y), walk.computed(operand), walk.array(operand)
+    if here is None or there is None:
+        return {axis: size for axis, size in enumerate(dims) if size != original[axis]}
+    said, ahead = (2 if node.op_type == "Expand" else 1), len(dims) - len(here)
+    pairs = [(ahead + k, n) for k, n in enumerate(here) if max(n, there[k]) >= said]
+    return {axis: dims[axis] for axis, n in pairs if n != dims[axis]}
 
 
 def move_transpose(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
@@ -183,7 +189,7 @@ def move_expand(walk: Walk, node: ir.Node, array: Array) -> Sequence[Array]:
     after, shape = walk.dims(y), node.inputs[1]
     assert shape is not None
     ahead = len(after) - walk.dims(shape)[0]
-    walk.operand(node, 1, {axis - ahead: size for axis, size in new_sizes(walk, y).items() if axis >= ahead})
+    walk.operand(node, 1, {axis - ahead: size for axis, size in new_sizes(walk, node).items() if axis >= ahead})
     return [array.reshape((1,) * (len(after) - array.ndim) + array.shape)]
 
 

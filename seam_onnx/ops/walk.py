@@ -61,6 +61,10 @@ class Walk(ABC):
         """Contents of an initializer or of a value known before data arrives, else None."""
 
     @abstractmethod
+    def computed(self, value: ir.Value | None) -> Array | None:
+        """What a value that is calculated from sizes holds in this world at batch 1, None for any other value."""
+
+    @abstractmethod
     def constant(self, value: ir.Value | None) -> bool:
         """Does the value not depend on data (or is it omitted)?"""
 

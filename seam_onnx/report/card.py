@@ -177,7 +177,8 @@ def _making(report: Report) -> str:
         f"{fence}sh", report.command, fence, "",
         f"- original: sha256 {problem.sha256}",
         f"- samples: {_cell(samples)}",
-        f"- search: {_cell(search.granularity)}, {_cell(search.target or 'SeaM')}, recover {_cell(search.recover)}, "
+        f"- search: {_cell(search.granularity)}, {_cell(search.target or search.recipe.get('schedule', ''))}, "
+        f"recover {_cell(search.recover)}, "
         f"{search.seconds:.0f} s on {_cell(search.device)}",
         f"- recipe: {_cell(recipe)}; seed of the latency measurement {report.proof.latency.seed}",
         f"- accuracy on validation, which chose: {accuracy(val.pruned)}",

@@ -15,6 +15,7 @@ from seam_onnx.words import (
     ratio,
     share,
     size,
+    sparsity,
     threads,
 )
 
@@ -181,6 +182,7 @@ def checks(report: Report) -> list[str]:
         f"Parity: {len(proof.surgery)} removals, pruned against masked at most {worst:.1e} of the outputs' range.",
         f"Lowering: torch against onnxruntime {proof.lowering.relative:.1e} of the outputs' range.",
         f"Test: {mcnemar(proof.difference)}.",
+        *([f"Sparsity: {sparsity(report.sparsity)}."] if report.sparsity else []),
         *(
             f"Latency, batch {t.batch}, {t.model}: {len(t.samples)} interleaved samples, each the mean of {t.loops}, "
             f"model opened {t.openings} times, {t.provider}, {threads(t.threads)}, "

@@ -189,7 +189,7 @@ def _how(report: Report) -> str:
         "sha256": problem.sha256,
         "labels": _numbered(problem.labels, problem.indices),
         "preprocessing": problem.preprocess,
-        "search": f"{search.granularity}, {search.target or 'SeaM'}, recover {search.recover}",
+        "search": f"{search.granularity}, {search.target or search.recipe.get('schedule', '')}, recover {search.recover}",
         "widths": rounding(report),
         "time": f"{search.seconds:.0f} s on {search.device}",
         "engine": search.engine,

@@ -8,6 +8,7 @@ from typing import Any
 from seam_onnx.gates import GateResult
 from seam_onnx.progress import Point
 from seam_onnx.settings import recipe_hash
+from seam_onnx.surgery import SparseLayer
 from seam_onnx.validate import Accuracy, Latency, McNemar, Paired, Parity, to_json
 
 __all__ = [
@@ -241,6 +242,8 @@ class Report:
     """What the search looked at, in its order."""
     gates: tuple[GateResult, ...] = ()
     """What became of --require."""
+    sparsity: tuple[SparseLayer, ...] = ()
+    """Under --nm: each weight of the file as it was written, and why it is dense where it is."""
     recipe: dict[str, Any] = field(default_factory=dict)
     """Everything that was asked for, defaults included, by sections: as YAML it makes the same run."""
 

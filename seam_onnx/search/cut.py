@@ -85,11 +85,14 @@ class Cutter:
         return Cut(channels, *tries[best], after)
 
     def choices(self, channels: Channels, ladders: Sequence[Ladder], goal: float) -> list[Alive]:
-        """What may stay: by the ladders as measured, and by ladders shaken, since what a cut costs is known roughly."""
+        """What may stay: by the ladders as measured, and by ladders shaken, since what a cut costs is known roughly.
+
+        None where the goal is out of reach: a network without anything that can go is no answer to it.
+        """
         found: dict[bytes, Alive] = {}
         for index in range(self.training.recipe.proposals):
             alive = select(channels, shaken(ladders, SPREAD if index else 0.0, self.rng), self.price, goal)
-            if not alive.all():
+            if not alive.all() and self.price(channels, alive) <= goal:
                 found.setdefault(alive.tobytes(), alive)
         return list(found.values())
 

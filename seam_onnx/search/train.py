@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from seam_onnx.hyperparameters import Recipe
+from seam_onnx.hyperparameters import Recipe, SeamRecipe
 from seam_onnx.lowering import Lowered
 from seam_onnx.search.engine import PLAIN, Engine
 from seam_onnx.search.views import Batch
@@ -24,7 +24,7 @@ BETAS = (0.9, 0.99)
 """Of AdamW; the second is short, since rounds are."""
 
 
-def objective(scores: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
+def objective(scores: Tensor, batch: Batch, recipe: Recipe | SeamRecipe) -> Tensor:
     """Loss of logits (B, outputs), a scalar. Samples without a label (-1) count in distillation alone."""
     heat = recipe.temperature
     labels = nn.functional.cross_entropy(scores, batch.y, ignore_index=-1, reduction="sum") / len(batch.y)

@@ -1,20 +1,21 @@
-"""SeaM as published: a mask on every single weight (Qi et al., "Reusing Deep Neural Network Models through Model
-Re-engineering", ICSE 2023, section 3; details after the published code).
+"""Masks on single weights, after SeaM (Qi et al., "Reusing Deep Neural Network Models through Model Re-engineering",
+ICSE 2023, section 3; details after the published code).
 
 Every Conv and fully connected layer of the original, its classifier included, gets a real mask M of the weight's (and
-the bias's) shape, 1 at first, of which B = [M > 0] multiplies the frozen weights; a new head Linear(ReLU(z)) gets none, nor
+the bias's) shape, of which B = [M > 0] multiplies the frozen weights; a new head Linear(ReLU(z)) gets none, nor
 does normalisation. The gradient of an element is the sum of two clipped ones,
 
     dL/dM = clip(W * dCE/dWeff, -1, 1) + clip(alpha / N, -1, 1),      L = CE(y, label) + alpha * mean(B),
 
-N the number of elements. Two Adam optimisers take turns: every fifth epoch the head alone, otherwise masks and head.
+N the number of elements. How masks and head then move is the schedule's business (schedules.py): SeaM's own, or a fast one.
+With an N:M pattern B is 1 for the N largest M of every group of M input weights, if they are above 0; the gradient is
+the same.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
@@ -25,30 +26,41 @@ from seam_onnx.lowering import Lowered, lower, write_back
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.progress import Event, Observer, Point, silent
-from seam_onnx.search.views import Views, evaluate
+from seam_onnx.search.schedules import make_schedule
+from seam_onnx.search.selection import Course, Selection
+from seam_onnx.search.train import objective
+from seam_onnx.search.views import Batch, Views, evaluate
 from seam_onnx.surgery.logits import SEAM_HEAD
+from seam_onnx.surgery.sparsity import NM, fits, parse_nm, reduction_axes
 
-__all__ = ["SeamRecipe", "Selection", "WeightsFound", "mask_elements", "search_weights"]
+__all__ = ["SeamRecipe", "WeightsFound", "mask_elements", "search_weights"]
 
 
-class Binarise(torch.autograd.Function):
-    """B = [M > 0]; backwards the incoming gradient, clipped to [-1, 1], passes unchanged."""
-
-    @staticmethod
-    def forward(context: object, mask: Tensor) -> Tensor:
-        """1 where positive, else 0."""
-        return (mask > 0).to(mask.dtype)
+class StraightThrough(torch.autograd.Function):
+    """Bits for masks; backwards the incoming gradient, clipped to [-1, 1], passes unchanged."""
 
     @staticmethod
-    def backward(context: object, gradient: Tensor) -> Tensor:
+    def forward(context: object, mask: Tensor, bits: Tensor) -> Tensor:
+        """The bits."""
+        return bits.clone()
+
+    @staticmethod
+    def backward(context: object, gradient: Tensor) -> tuple[Tensor, None]:
         """Clip the gradient; there is no gate on |M|."""
-        return gradient.clamp(-1, 1)
+        return gradient.clamp(-1, 1), None
 
 
-def binarise(mask: Tensor) -> Tensor:
-    """The bits of a mask, with the straight-through gradient."""
-    bits: Tensor = Binarise.apply(mask)
-    return bits
+def straight_through(mask: Tensor, bits: Tensor) -> Tensor:
+    """The bits of a mask, with its gradient."""
+    passed: Tensor = StraightThrough.apply(mask, bits)
+    return passed
+
+
+def largest(mask: Tensor, axis: int, pattern: NM) -> Tensor:
+    """True for the N largest of every M consecutive elements along the axis, whose length is a multiple of M."""
+    last = mask.movedim(axis, -1)
+    order = last.reshape(*last.shape[:-1], -1, pattern.m).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    return torch.lt(order, pattern.n).reshape(last.shape).movedim(-1, axis)
 
 
 def mask_elements(model: Model) -> dict[str, int]:
@@ -88,92 +100,112 @@ class WeightsFound:
     """The chosen one."""
 
 
-@dataclass
-class Selection:
-    """SeaM's rule for which epoch to keep: the smallest that is at least as accurate as the original, else the best
-    accuracy minus ratio. Judged on validation here (the published code used the test set)."""
-
-    threshold: float
-    best_ratio: float = 1.0
-    best_accuracy: float = 0.0
-    accepted: bool = False
-    fallback: float = -math.inf
-
-    def better(self, accuracy: float, ratio: float) -> bool:
-        """Should this epoch replace the one kept so far?"""
-        if accuracy >= self.threshold and self.accepts(accuracy, ratio):
-            self.accepted, self.best_ratio, self.best_accuracy = True, ratio, accuracy
-            return True
-        if not self.accepted and accuracy - ratio > self.fallback:
-            self.fallback = accuracy - ratio
-            return True
-        return False
-
-    def accepts(self, accuracy: float, ratio: float) -> bool:
-        """Smaller by a bucket of 0.1 %, or as small and more accurate."""
-        if math.floor(1000 * ratio) < math.floor(1000 * self.best_ratio):
-            return True
-        return ratio <= self.best_ratio and accuracy > self.best_accuracy
-
-
 class WeightSearch:
     """State of one search."""
 
     def __init__(self, model: Model, views: Views, recipe: SeamRecipe, observer: Observer) -> None:
-        self.model, self.views, self.recipe, self.observer = model, views, recipe, observer
+        if recipe.schedule == "published":  # SeaM has no teacher
+            recipe = replace(recipe, distill=0.0)
+        self.views, self.recipe, self.observer = views, recipe, observer
         self.module = lower(model).to(views.device)
-        names = list(mask_elements(model))
+        views.engine.placed(self.module)
         self.frozen = {n: p.detach() for n, p in self.module.weights.items() if n not in SEAM_HEAD}
-        self.masks = {n: nn.Parameter(torch.ones_like(self.frozen[n])) for n in names}
+        self.masks = {n: nn.Parameter(torch.ones_like(self.frozen[n])) for n in mask_elements(model)}
+        self.head = {n: self.module.weights[n] for n in SEAM_HEAD}
         self.total = sum(m.numel() for m in self.masks.values())
-        head = [self.module.weights[n] for n in SEAM_HEAD]
-        self.head_only = torch.optim.Adam(head, lr=recipe.head_rate)
-        groups = [
-            {"params": list(self.masks.values()), "lr": recipe.mask_rate},
-            {"params": head, "lr": recipe.head_rate},
-        ]
-        self.joint = torch.optim.Adam(groups)
+        self.pattern = None if recipe.nm is None else parse_nm(recipe.nm)
+        self.axes = reduction_axes(model)
+        self.steps = views.steps(recipe.batch)
+        self.schedule = make_schedule(self.masks, list(self.head.values()), recipe, self.steps)
+
+    @torch.no_grad()
+    def bits(self) -> dict[str, Tensor]:
+        """What stays: 1 or 0 for every element."""
+        return {n: self.chosen(n).to(m.dtype) for n, m in self.masks.items()}
+
+    def chosen(self, name: str) -> Tensor:
+        """True for the elements of a mask that stay."""
+        mask = self.masks[name].detach()
+        axis, pattern = self.axes.get(name), self.pattern if self.schedule.begun else None
+        if pattern is None or axis is None or not fits(tuple(mask.shape), axis, pattern):
+            return mask > 0
+        return (mask > 0) & largest(mask, axis, pattern)
 
     def weights(self, bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every weight that the module is run with, by its attribute in the module."""
         effective = {n: w * bits[n] if n in bits else w for n, w in self.frozen.items()}
         return {f"body.{self.module.names[n]}": w for n, w in effective.items()}
 
-    def step(self, x: Tensor, y: Tensor, joint: bool) -> tuple[float, float]:
+    def step(self, batch: Batch, joint: bool) -> tuple[float, float]:
         """One update; returns loss and accuracy of the batch."""
-        bits = {n: binarise(m) if joint else (m > 0).float() for n, m in self.masks.items()}
-        scores: Tensor = functional_call(self.module, self.weights(bits), (x,))
-        loss = nn.functional.cross_entropy(scores, y)
-        if joint:
-            ratio = torch.stack([binarise(m).sum() for m in self.masks.values()]).sum() / self.total
-            loss = loss + self.recipe.alpha * ratio
-        optimizer = self.joint if joint else self.head_only
-        optimizer.zero_grad()
+        hard, schedule = self.bits(), self.schedule
+        watched = schedule.watches(joint)
+        bits = {n: straight_through(m, hard[n]) for n, m in self.masks.items()} if watched else hard
+        scores = self.views.engine.run(Functional(self.module, self.weights(bits)), batch.x)[0]
+        loss = objective(scores, batch, self.recipe)
+        if joint and schedule.alpha:  # bits of their own, so that either gradient is clipped by itself
+            ratio = torch.stack([straight_through(m, hard[n]).sum() for n, m in self.masks.items()]).sum() / self.total
+            loss = loss + schedule.alpha * ratio
+        for parameter in (*self.masks.values(), *self.head.values()):
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return float(loss.detach()), float((scores.detach().argmax(1) == y).float().mean())
+        schedule.step(joint)
+        known = batch.y >= 0
+        right = (scores.detach().argmax(1) == batch.y)[known]
+        return float(loss.detach()), float(right.float().mean()) if len(right) else 0.0
 
     def ratio(self) -> float:
         """Share of mask elements that stay."""
-        return sum(int((m > 0).sum()) for m in self.masks.values()) / self.total
+        return sum(int(self.chosen(n).sum()) for n in self.masks) / self.total
 
-    def epochs(self) -> Iterator[tuple[int, float, float]]:
+    def epochs(self, first: int = 0) -> Iterator[tuple[int, float, float]]:
         """Train epoch by epoch: (epoch, mean loss, mean accuracy)."""
-        steps = self.views.steps(self.recipe.batch)
-        for epoch in range(self.recipe.epochs):
+        for epoch in range(first, self.recipe.epochs):
             loss, accuracy = 0.0, 0.0
             for index, batch in enumerate(self.views.batches(self.recipe.batch)):
-                one = self.step(batch.x, batch.y, joint=epoch % 5 != 0)
-                loss, accuracy = loss + one[0] / steps, accuracy + one[1] / steps
+                one = self.step(batch, self.schedule.joint(epoch))
+                loss, accuracy = loss + one[0] / self.steps, accuracy + one[1] / self.steps
                 figures = {"loss": one[0], "accuracy": one[1], "kept": self.ratio()} if index % 10 == 0 else {}
-                self.observer(Event("search", epoch * steps + index + 1, self.recipe.epochs * steps, figures))
+                done = epoch * self.steps + index + 1
+                self.observer(Event("search", done, self.recipe.epochs * self.steps, figures))
             yield epoch, loss, accuracy
+
+    def run(self, course: Course, state: Path | None) -> Course:
+        """All epochs that are left; the state is written after each."""
+        for epoch, loss, train in self.epochs(len(course.curve)):
+            point = Point(epoch + 1, "search", loss, train, evaluate(self.masked(), self.views), self.ratio())
+            course.note(point, self.bits(), self.head)
+            if state is not None:
+                self.save(course, state)
+            done, total = (count * self.steps for count in (epoch + 1, self.recipe.epochs))
+            self.observer(Event("search", done, total, {"val": point.val, "kept": point.kept}))
+        return course
 
     def masked(self) -> nn.Module:
         """The module as it stands, for evaluation."""
-        bits = {n: (m > 0).float() for n, m in self.masks.items()}
-        weights = {n: w.detach() for n, w in self.weights(bits).items()}
-        return Functional(self.module, weights)
+        return Functional(self.module, {n: w.detach() for n, w in self.weights(self.bits()).items()})
+
+    def save(self, course: Course, path: Path) -> None:
+        """Everything that `restore` needs, in one rename."""
+        tensors = {n: p.detach() for n, p in (self.masks | self.head).items()}
+        torch.save(
+            {"course": course, "tensors": tensors, "schedule": self.schedule.state()}, part := path.with_suffix(".part")
+        )
+        part.replace(path)
+
+    def restore(self, path: Path) -> Course:
+        """Go on from a file that `save` wrote. Views of the data are made anew."""
+        state = torch.load(path, weights_only=False)  # a file of our own
+        self.put(state["tensors"])
+        self.schedule.restore(state["schedule"])
+        course: Course = state["course"]
+        return course
+
+    @torch.no_grad()
+    def put(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set masks or head."""
+        for name, tensor in tensors.items():
+            (self.masks | self.head)[name].copy_(tensor)
 
 
 class Functional(nn.Module):
@@ -190,25 +222,29 @@ class Functional(nn.Module):
 
 
 def search_weights(
-    model: Model, views: Views, recipe: SeamRecipe, threshold: float, *, observer: Observer = silent
+    model: Model,
+    views: Views,
+    recipe: SeamRecipe,
+    threshold: float,
+    *,
+    observer: Observer = silent,
+    state: Path | None = None,
 ) -> WeightsFound:
-    """Run SeaM's search.
+    """Run the search.
 
     Args:
         model: with SeaM's head (`add_seam_head`).
         views: training data; validation chooses the epoch.
         recipe: hyper-parameters.
-        threshold: accuracy of the original on validation, which the choice has to reach.
-        observer: told of every step.
+        threshold: accuracy of the original on validation, which the choice has to reach; see `Selection`.
+        observer: told of every step, and after every epoch of its accuracy on validation.
+        state: a file that is written after every epoch, and from which a search that was cut off goes on.
     """
     torch.manual_seed(recipe.seed)
-    search, selection = WeightSearch(model, views, recipe, observer), Selection(threshold)
-    curve: list[Point] = []
-    for epoch, loss, train in search.epochs():
-        accuracy, ratio = evaluate(search.masked(), views), search.ratio()
-        curve.append(Point(epoch + 1, "search", loss, train, accuracy, ratio))
-        if selection.better(accuracy, ratio):
-            bits: dict[str, np.ndarray] = {n: (m.detach() > 0).cpu().numpy() for n, m in search.masks.items()}
-            trained = write_back(model, search.module)
-            found = WeightsFound(trained, MaskSet(bits, model.sha256), ratio, (), epoch + 1)
-    return replace(found, curve=tuple(curve))
+    search = WeightSearch(model, views, recipe, observer)
+    begun = state is not None and state.exists()
+    course = search.restore(state) if state is not None and begun else Course(Selection.of(recipe, threshold))
+    course = search.run(course, state)
+    search.put(course.head)
+    trained, masks = write_back(model, search.module), MaskSet(course.masks, model.sha256)
+    return WeightsFound(trained, masks, course.curve[course.epoch - 1].kept, tuple(course.curve), course.epoch)

@@ -5,17 +5,22 @@ from seam_onnx.surgery.masked import Removal, remove_masked, without_dead
 from seam_onnx.surgery.masking import apply_masks, channel_masks
 from seam_onnx.surgery.plan import PrunePlan, plan_channels, plan_removal
 from seam_onnx.surgery.remove import remove_channels
+from seam_onnx.surgery.sparsity import NM, SparseLayer, parse_nm, sparse_layers
 
 __all__ = [
+    "NM",
     "PrunePlan",
     "Removal",
+    "SparseLayer",
     "apply_masks",
     "channel_masks",
     "classes",
     "cut_head",
+    "parse_nm",
     "plan_channels",
     "plan_removal",
     "remove_channels",
     "remove_masked",
+    "sparse_layers",
     "without_dead",
 ]

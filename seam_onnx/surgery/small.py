@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from seam_onnx.channels import Alive, Channels, Detour
 from seam_onnx.errors import ModelError
+from seam_onnx.evaluate import evaluate
 from seam_onnx.model import Model
 from seam_onnx.ops import Array, Labels, Role, Walk, find, none
 from seam_onnx.quantized import is_weight, weight_array
+from seam_onnx.shapes import listed
 
 __all__ = ["Small", "walk_small"]
 
@@ -37,6 +39,8 @@ class Small(Walk):
     attributes: dict[tuple[str, str], int | float | list[int]] = field(default_factory=dict)
     replaced: dict[tuple[str, int], Array] = field(default_factory=dict)
     reroutes: dict[str, tuple[str, int, Indices]] = field(default_factory=dict)
+    numbers: dict[str, Array] = field(default_factory=dict)
+    """What values calculated from sizes hold here, where that is not what they hold in the original world."""
 
     def __post_init__(self) -> None:
         self.opset, self.whole_heads = self.model.opset, self.channels.whole_heads
@@ -68,6 +72,25 @@ class Small(Walk):
         if value is None:
             return None
         return weight_array(value) if is_weight(value) else self.model.shapes.known.get(str(value.name))
+
+    def computed(self, value: ir.Value | None) -> Array | None:
+        if value is None:
+            return None
+        return self.numbers.get(str(value.name), self.model.shapes.known.get(str(value.name)))
+
+    def compute(self, node: ir.Node) -> None:
+        """Calculate with the sizes of this world, where those are others."""
+        x = node.inputs[0] if node.op_type in ("Shape", "Size") else None
+        if x is not None and x in self.model.shapes:
+            results: list[Array] | None = [listed(node, self.dims(x))]
+        elif any(v is not None and str(v.name) in self.numbers for v in node.inputs):
+            contents = [v.const_value.numpy() if v and v.const_value else self.computed(v) for v in node.inputs]
+            results = evaluate(node, self.opset, contents)
+        else:
+            return
+        for value, result in zip([v for v in node.outputs if v.name], results or (), strict=False):
+            if not np.array_equal(result, self.model.shapes.known[str(value.name)]):
+                self.numbers[str(value.name)] = result
 
     def constant(self, value: ir.Value | None) -> bool:
         known = value is None or is_weight(value) or value.name in self.model.shapes.known
@@ -206,6 +229,8 @@ def walk_small(model: Model, channels: Channels, alive: Alive, live: Set[str], o
         if spec is None or gone or str(node.name) in channels.refused:
             for value in named:
                 walk.keep(value)
+            if known:
+                walk.compute(node)
         elif (detour := detours.get(str(node.outputs[0].name))) is not None:
             walk.reroute(node.outputs[0], detour)
         else:

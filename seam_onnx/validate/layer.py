@@ -4,8 +4,8 @@
 
 A session around a single layer would mostly measure the session, and the change of memory layout that onnxruntime makes
 before and after a convolution. So two models are timed in turns, in which one and `COPIES` layers with different weights
-read the same input: what one more layer adds is its time. A global pooling behind each convolution keeps its output in the
-layout that convolutions like, as a neighbour in a network does.
+read the same input and are summed: what one more layer adds is its time. onnxruntime makes the sum a part of the
+convolution, as in a residual network, and only the last output leaves the layout that convolutions like.
 """
 
 import math
@@ -72,21 +72,21 @@ def layer_ms(layer: Layer, provider: Provider = "cpu", threads: int = 1) -> floa
 
 
 def layer_model(layer: Layer, copies: int) -> bytes:
-    """An ONNX file with this many of a layer side by side on one input, each with random weights and its own output."""
+    """An ONNX file with this many of a layer side by side on one input, with random weights; their outputs are summed."""
     import onnx  # here, so that peak_memory's process does without it
     from onnx import helper, numpy_helper
 
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(layer.dtype))
-    rng, nodes, weights, outputs = np.random.default_rng(0), [], [], []
+    rng, nodes, weights = np.random.default_rng(0), [], []
     scale = math.prod(layer.weight[1:]) ** -0.5
     for copy in range(copies):
         array: Any = scale * rng.standard_normal(layer.weight)
         weights.append(numpy_helper.from_array(array.astype(layer.dtype), f"w{copy}"))
         nodes.append(helper.make_node(layer.op, ["x", f"w{copy}"], [f"y{copy}"], **layer.attributes))
-        if layer.op == "Conv":
-            nodes.append(helper.make_node("GlobalAveragePool", [f"y{copy}"], [f"p{copy}"]))
-        outputs.append(helper.make_tensor_value_info(str(nodes[-1].output[0]), kind, None))
+        if copy:
+            nodes.append(helper.make_node("Add", [f"s{copy - 1}" if copy > 1 else "y0", f"y{copy}"], [f"s{copy}"]))
+    outputs = [helper.make_tensor_value_info(str(nodes[-1].output[0]), kind, None)]
     graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", kind, layer.x)], outputs, weights)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    content: bytes = onnx.shape_inference.infer_shapes(made).SerializeToString()
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    content: bytes = onnx.shape_inference.infer_shapes(model).SerializeToString()
     return content

@@ -3,8 +3,8 @@
     times = LayerTimes("cpu", threads=1)
     times.of([Layer("Conv", ...), ...])         # {layer: ms, or None where onnxruntime cannot run it}
 
-One JSON file a machine: its name is a hash of onnxruntime's version, the provider, the device and the number of threads, its
-keys are layers. It may be deleted at any time.
+One JSON file a machine: its name is a hash of how layers are measured, onnxruntime's version, provider, device and the
+number of threads, its keys are layers. It may be deleted at any time.
 """
 
 import contextlib
@@ -23,6 +23,9 @@ from seam_onnx.validate.providers import Provider
 
 __all__ = ["LayerTimes", "cache_folder"]
 
+METHOD = "2"
+"""Changes when layers are measured in another way."""
+
 
 class LayerTimes:
     """What is known of layers on one provider of this machine.
@@ -36,7 +39,7 @@ class LayerTimes:
     def __init__(self, provider: Provider = "cpu", threads: int = 1, folder: Path | None = None) -> None:
         self.provider: Provider = provider
         self.threads = threads
-        self.machine = {**device_facts(provider), "provider": provider, "threads": str(threads)}
+        self.machine = {"method": METHOD, **device_facts(provider), "provider": provider, "threads": str(threads)}
         digest = hashlib.sha256(json.dumps(self.machine, sort_keys=True).encode()).hexdigest()[:16]
         self.path = (folder or cache_folder()) / f"layers-{digest}.json"
         self.known = self.read()

@@ -1,0 +1,208 @@
+"""SeaM as published, its own 300 epochs, on label subsets of CIFAR, and the fast schedule's 30 beside it.
+
+    python benchmarks/seam.py --models FOLDER --images cifar10.npz --work build/seam --out docs/seam-baseline.md
+    python benchmarks/seam.py ... --problems ship --schedules fast
+
+The .npz is that of benchmarks/subsets.py, and so is the protocol: search on the training split; select on the first half of
+the test split's images of each class; report on the second half, once. What is judged is the masked model, zeros and all, by
+onnxruntime: SeaM removes nothing from a file. In the work folder a run has
+
+    NAME.state         all of the search after its last whole epoch: a run that was cut off goes on from there
+    NAME.curve.jsonl   a line an epoch: kept ratio, validation accuracy, seconds of wall clock and of this process so far
+    NAME.json          the row, once the last epoch is done: what is there is not run again
+
+The table has a line for every run that has begun; of one that is not done it has the curve.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from subsets import MEAN, STD, halves
+
+from seam_onnx.judge import Judge
+from seam_onnx.model import Model, load, save
+from seam_onnx.pipeline import pose
+from seam_onnx.progress import Event, silent
+from seam_onnx.request import Request
+from seam_onnx.search import Views, fastest_engine, search_weights
+from seam_onnx.settings import Settings
+from seam_onnx.surgery import apply_masks
+from seam_onnx.surgery.logits import add_seam_head
+from seam_onnx.task import Task
+from seam_onnx.teacher import Teacher
+from seam_onnx.validate import Provider, environment, to_json
+
+PROBLEMS = ("ship", "cat", "cat,dog")
+EPOCHS = {"published": 300, "fast": 30}
+VIEWS = {"published": 80, "fast": 12}
+"""Augmented copies of the training data: SeaM augments anew every epoch, memory allows about so many."""
+RATIOS = (0.5, 0.35, 0.25, 0.2, 0.15, 0.1, 0.06)
+INTRODUCTION = """Made by `benchmarks/seam.py`, whose first lines say how: search on the training split (2,000 images of each
+wanted class and as many others), the epoch is chosen on the first half of the test split's images of each class, accuracy is
+on the second half, once. The files hold zeros and are as large and as fast as the original: nothing is removed. Seconds
+are of the process (CPU time, one thread, bfloat16 autocast where it is faster, masks and optimisers float32)."""
+DONE = (
+    "| labels | schedule | epochs | kept | original: free / restricted | masked (95 % interval) | p50 batch 1 "
+    "| p50 batch 16 | CPU seconds |\n|---|---|---|---|---|---|---|---|---|"
+)
+REACHED = (
+    "| labels | kept | published: epoch | CPU seconds | validation | fast: epoch | CPU seconds | validation "
+    "| times less |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+
+class Curve:
+    """Writes a line for every epoch; the seconds go on from the line before."""
+
+    def __init__(self, path: Path, epochs: int) -> None:
+        self.path, self.points = path, points_of(path)[:epochs]
+        last = self.points[-1] if self.points else {"seconds": 0.0, "cpu": 0.0}
+        self.start = time.perf_counter() - last["seconds"], time.process_time() - last["cpu"]
+
+    def __call__(self, event: Event) -> None:
+        """Observe."""
+        if "val" in event.figures:
+            seconds, cpu = time.perf_counter() - self.start[0], time.process_time() - self.start[1]
+            figures = {key: round(value, 6) for key, value in event.figures.items()}
+            point = {"epoch": len(self.points) + 1, **figures, "seconds": round(seconds, 1), "cpu": round(cpu, 1)}
+            self.points.append(point)
+            self.path.write_text("".join(json.dumps(one) + "\n" for one in self.points))
+
+
+def points_of(path: Path) -> list[dict[str, float]]:
+    """A curve; empty where there is none."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def name_of(model: Path, labels: str, schedule: str) -> str:
+    """Of a run's files."""
+    return f"{model.stem}_{labels.replace(',', '+')}_{schedule}{EPOCHS[schedule]}"
+
+
+def searched(request: Request, model: Model, task: Task, views: Views, judge: Judge, base: str) -> dict[str, Any]:
+    """Search, or go on; write the masked model; what there is to say of it."""
+    recipe, state, path = request.seam, Path(f"{base}.state"), Path(f"{base}.onnx")
+    done = len(torch.load(state, weights_only=False)["course"].curve) if state.exists() else 0
+    curve = Curve(Path(f"{base}.curve.jsonl"), done)
+    threshold = judge.original_on_val() if recipe.schedule == "published" else judge.restricted_on_val()
+    headed = add_seam_head(model, len(task.wanted.outputs), recipe.seed)
+    found = search_weights(headed, views, recipe, threshold, observer=curve, state=state)
+    save(apply_masks(found.model, found.masks), path, overwrite=True)
+    return {
+        "labels": request.labels, "model": request.model.stem, "recipe": asdict(recipe), "engine": asdict(views.engine),
+        "train": views.count, "threshold": threshold, "epoch": found.epoch, "kept": found.kept,
+        "elements": sum(mask.size for mask in found.masks.masks.values()),
+        "proof": to_json(judge.prove(path, (1, 16))), "curve": curve.points, "environment": environment(),
+    }  # fmt: skip
+
+
+def run(model: Path, labels: str, schedule: str, data: Path, val: Path, work: Path) -> None:
+    """One problem with one schedule, unless its row is there."""
+    base = str(work / name_of(model, labels, schedule))
+    if Path(f"{base}.json").exists():
+        return
+    given = {"model": model, "labels": labels, "data": data, "val": val, "output": base, "mean": MEAN, "std": STD}
+    how = {"granularity": "weight", "schedule": schedule, "epochs": EPOCHS[schedule]}
+    request = Settings.of_names(Request, {**given, **how}).build(Request)
+    whole = load(request.model, request.sizes)
+    _, preprocess, task = pose(request, whole, silent)
+    judge = Judge(whole, task, preprocess, cast(Provider, request.provider), request.threads, silent)
+    device = torch.device("cpu")
+    teacher = Teacher(whole, task.wanted, device)
+    judge.check_lowering(teacher)
+    probe = torch.from_numpy(preprocess.normalize(task.train.x[: request.seam.batch])).to(device)
+
+    def nobody(x: torch.Tensor) -> torch.Tensor:
+        """SeaM has no teacher, and shall not wait for one."""
+        return torch.zeros(len(x), len(task.wanted.outputs))
+
+    with fastest_engine(teacher.module, probe) as engine:
+        taught = nobody if schedule == "published" else teacher
+        views = Views(task, preprocess, taught, device, request.seam.seed, VIEWS[schedule], 0.0, engine)
+        Path(f"{base}.json").write_text(json.dumps(searched(request, whole, task, views, judge, base)))
+
+
+def done_row(row: dict[str, Any]) -> str:
+    """A run that is done."""
+    test = row["proof"]["test"]
+    masked, interval = test["pruned"], test["pruned"]["interval"]
+    ratios = [f"{one['ratio']:.0%}" for one in row["proof"]["latency"]["comparisons"]]
+    cells = (
+        row["labels"], row["recipe"]["schedule"], f"{row['epoch']} of {len(row['curve'])}", f"{row['kept']:.1%}",
+        f"{test['original']['value']:.2%} / {test['restricted']['value']:.2%}",
+        f"{masked['value']:.2%} ({interval['low']:.1%} to {interval['high']:.1%})", *ratios,
+        f"{row['curve'][-1]['cpu']:.0f}",
+    )  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def reached(labels: str, published: list[dict[str, float]], fast: list[dict[str, float]]) -> Iterator[str]:
+    """When each schedule first kept no more than each ratio, and how good it was there."""
+    for ratio in RATIOS:
+        first = [next((p for p in points if p["kept"] <= ratio), None) for points in (published, fast)]
+        if any(first):
+            cells = [
+                cell
+                for p in first
+                for cell in (
+                    (f"{p['epoch']:.0f}", f"{p['cpu']:.0f}", f"{p['val']:.1%}") if p else ("not reached", "", "")
+                )
+            ]
+            less = f"{first[0]['cpu'] / first[1]['cpu']:.1f}" if first[0] and first[1] else ""
+            yield f"| {labels} | {ratio:.0%} | " + " | ".join((*cells, less)) + " |"
+
+
+def write(out: Path, work: Path, models: list[Path], problems: list[str]) -> None:
+    """The table as it stands."""
+    runs = [(m, labels, s) for m in models for labels in problems for s in EPOCHS]
+    rows = [json.loads(p.read_text()) for one in runs if (p := work / f"{name_of(*one)}.json").exists()]
+    lines = ["# SeaM's baseline", "", INTRODUCTION, ""]
+    if rows:
+        machine = rows[0]["environment"]
+        known = ", ".join(f"{key} {machine[key]}" for key in ("cpu", "cores", "simd", "onnxruntime") if key in machine)
+        lines += [f"Machine: {known}.", "", DONE, *map(done_row, rows), ""]
+    lines += ["When a kept ratio was first reached, and the accuracy on validation there:", "", REACHED]
+    for model in models:
+        for labels in problems:
+            curves = [points_of(work / f"{name_of(model, labels, s)}.curve.jsonl") for s in EPOCHS]
+            lines += reached(labels, *curves)
+    cut = [
+        f"- {labels}, {schedule}: cut off after {len(points)} of {EPOCHS[schedule]} epochs, at "
+        f"{points[-1]['kept']:.1%} kept and {points[-1]['val']:.1%} on validation, {points[-1]['cpu']:.0f} CPU seconds."
+        for model, labels, schedule in runs
+        if (points := points_of(work / f"{name_of(model, labels, schedule)}.curve.jsonl"))
+        and len(points) < EPOCHS[schedule]
+    ]
+    out.write_text("\n".join([*lines, "", *cut]).rstrip() + "\n")
+
+
+def main() -> None:
+    """Run what is missing, and write the table after every run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True, help="folder with the .onnx files")
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("build/seam"))
+    parser.add_argument("--out", type=Path, default=Path("docs/seam-baseline.md"))
+    parser.add_argument("--networks", nargs="+", default=["cifar10_resnet20_dynamo"])
+    parser.add_argument("--problems", nargs="+", default=PROBLEMS)
+    parser.add_argument("--schedules", nargs="*", default=list(EPOCHS), help="none: write the table alone")
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    data, val = halves(given.images, given.work)
+    models = [given.models / f"{network}.onnx" for network in given.networks]
+    write(given.out, given.work, models, given.problems)
+    for model in models:
+        for labels in given.problems:
+            for schedule in given.schedules:
+                run(model, labels, schedule, data, val, given.work)
+                write(given.out, given.work, models, given.problems)
+
+
+if __name__ == "__main__":
+    main()
