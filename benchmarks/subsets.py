@@ -203,12 +203,11 @@ def main() -> None:
 
 def rows(given: argparse.Namespace) -> Iterator[tuple[Path, str, str, str]]:
     """What is asked for: model, labels, method, target."""
-    for network, method in product(given.networks, given.methods):
+    for network in given.networks:
         problems = given.problems or (SUPERCLASSES if network.startswith("cifar100") else (*TEN, *SUBSETS))
-        for labels, target in product(
-            problems, given.targets if "target" not in METHODS[method] else given.targets[:1]
-        ):
-            yield given.models / f"{network}.onnx", labels, method, METHODS[method].get("target", target)
+        for labels, method in product(problems, given.methods):
+            for target in given.targets if "target" not in METHODS[method] else given.targets[:1]:
+                yield given.models / f"{network}.onnx", labels, method, METHODS[method].get("target", target)
 
 
 def present(given: argparse.Namespace) -> Iterator[tuple[Path, str]]:
