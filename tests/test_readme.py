@@ -75,7 +75,9 @@ def test_every_flag_in_the_text_exists(name, call):
     helps = "".join(
         call(["seam-onnx", c, "--help"]) for c in ("prune", "init", "apply", "inspect", "compact", "validate", "bench")
     ) + call(["seam-onnx", "--help"])
-    for flag in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text(encoding="utf-8"))):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    helps += "".join((ROOT / script).read_text(encoding="utf-8") for script in re.findall(r"benchmarks/\w+\.py", text))
+    for flag in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)):
         assert flag in helps or flag in ("--strict",), flag
 
 
