@@ -200,7 +200,7 @@ Share of the parameters that goes when half of every width is asked for; `fails`
 for seam-onnx, a law of [coverage.md](coverage.md) does not hold). How each peer is called, and what is counted, is said at
 the top of `benchmarks/peers.py`. onnxsim {onnxsim} reads the same files, Torch-Pruning {torch} the torch modules that were
 exported. Only seam-onnx's result is compared with a masked model; no accuracy is compared here, the weights are random.
-Rows that are missing have not been run yet.
+Rows that are missing have not been run yet. `took more than` is a limit on a machine that others used too, and says little.
 
 """
 
