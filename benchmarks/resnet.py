@@ -40,10 +40,13 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Three stages of `blocks` blocks each; ResNet-20 has three."""
+    """Three stages of `blocks` blocks each; ResNet-20 has three. With `wanted` the classes after as many are summed up."""
 
-    def __init__(self, blocks: int, classes: int, widths: tuple[int, int, int] = (16, 32, 64)) -> None:
+    def __init__(
+        self, blocks: int, classes: int, widths: tuple[int, int, int] = (16, 32, 64), wanted: int | None = None
+    ) -> None:
         super().__init__()
+        self.wanted = wanted
         self.conv1 = nn.Conv2d(3, widths[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0], momentum=MOMENTUM)
         for stage, (inputs, outputs) in enumerate(zip((widths[0], *widths), widths, strict=False)):
@@ -52,19 +55,23 @@ class ResNet(nn.Module):
             self.add_module(f"layer{stage + 1}", nn.Sequential(first, *others))
         self.linear = nn.Linear(widths[2], classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, classes) of normalised images (B, 3, H, W)."""
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits (B, outputs) of normalised images (B, 3, H, W); in training those of a rest's classes as well."""
         x = self.bn1(self.conv1(x)).relu()
         for stage in (self.layer1, self.layer2, self.layer3):
             x = stage(x)
-        return self.linear(x.mean((2, 3)))
+        scores: Tensor = self.linear(x.mean((2, 3)))
+        if self.wanted is None:
+            return scores
+        made = torch.cat([scores[:, : self.wanted], scores[:, self.wanted :].logsumexp(1, keepdim=True)], 1)
+        return (made, scores) if self.training else made
 
 
 @torch.no_grad()
-def loaded(weights: Mapping[str, NDArray[Any]]) -> ResNet:
+def loaded(weights: Mapping[str, NDArray[Any]], wanted: int | None = None) -> ResNet:
     """The module with the initializers of an export whose normalisation is folded: `layer1.0.conv1.weight`, `..._bias`."""
     blocks = len([name for name in weights if re.fullmatch(r"layer1\.\d+\.conv1\.weight", name)])
-    net = ResNet(blocks, len(weights["linear.bias"]))
+    net = ResNet(blocks, len(weights["linear.bias"]), wanted=wanted)
     for name, module in net.named_modules():
         if name.endswith("shortcut") and isinstance(module, nn.Conv2d):
             nn.init.zeros_(module.weight)

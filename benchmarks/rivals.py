@@ -89,7 +89,7 @@ def set_up(request: Request) -> Setup:
     model = load(request.model)
     _, preprocess, task = pose(request, model, silent)
     judge = Judge(model, task, preprocess, "cpu", request.threads, silent)
-    teacher = Teacher(model, task.wanted, choose_device(request.device))
+    teacher = Teacher(model, choose_device(request.device))
     return Setup(request, model, task, preprocess, teacher, judge, int(request.width_step), silent)
 
 

@@ -114,13 +114,13 @@ def run(model: Path, labels: str, schedule: str, data: Path, val: Path, work: Pa
     _, preprocess, task = pose(request, whole, silent)
     judge = Judge(whole, task, preprocess, cast(Provider, request.provider), request.threads, silent)
     device = torch.device("cpu")
-    teacher = Teacher(whole, task.wanted, device)
+    teacher = Teacher(whole, device)
     judge.check_lowering(teacher)
     probe = torch.from_numpy(preprocess.normalize(task.train.x[: request.seam.batch])).to(device)
 
     def nobody(x: torch.Tensor) -> torch.Tensor:
         """SeaM has no teacher, and shall not wait for one."""
-        return torch.zeros(len(x), len(task.wanted.outputs))
+        return torch.zeros(len(x), task.wanted.classes)
 
     with fastest_engine(teacher.module, probe) as engine:
         taught = nobody if schedule == "published" else teacher

@@ -54,8 +54,7 @@ validation half of `ship` and `bird`. Up to ten processes shared the two cores, 
 `scratch` is the network that `effect` found, trained from random weights; Torch-Pruning (Taylor importance) is trained in
 between and afterwards. Both have the search's data, distillation, learning rates and as many training steps as the search,
 the networks that it tries and drops counted too. onnxsim prunes by norms or Wanda and trains nothing. `head only` cuts the
-classes and nothing else; the rest output is the plain mean of the other classes' rows, fitted to nothing, which is why
-it loses so much. How each is called, and what it cannot do, is said at the top of `benchmarks/controls.py`,
+classes and nothing else. How each is called, and what it cannot do, is said at the top of `benchmarks/controls.py`,
 `torch_pruned.py` and `rivals.py`."""
 HEADER = (
     "| model | labels | method | original: free / restricted | pruned (95 % interval) | lost, points | parameters | MACs "

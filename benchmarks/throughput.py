@@ -23,6 +23,7 @@ from torch import nn
 from seam_onnx.data import Dataset, Splits, resolve
 from seam_onnx.labels import Wanted
 from seam_onnx.lowering import lower
+from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model, load
 from seam_onnx.request import Recipe
 from seam_onnx.search import Views, fastest_engine
@@ -49,7 +50,7 @@ def views_of(model: Model, given: argparse.Namespace, device: torch.device, engi
     task = make_task(wanted, splits)
     preprocess = replace(resolve((None, given.channels, given.size, given.size)), augment=("crop", "flip"))
     recipe = Recipe()
-    teacher = Teacher(model, wanted, device)
+    teacher = Teacher(model, device)
     return Views(task, preprocess, teacher, device, 0, recipe.views, recipe.mix, engine), wanted  # type: ignore[arg-type]
 
 
@@ -84,9 +85,7 @@ def row(model: Model, given: argparse.Namespace, threads: int, device: torch.dev
     batch = recipe.batch
     probe = torch.zeros((batch, given.channels, given.size, given.size), device=device)
     pinned = f"{given.engine}/{threads}"
-    with fastest_engine(
-        Teacher(model, Wanted((0,), ("a",), True, classes(model)), device).module, probe, pinned
-    ) as engine:
+    with fastest_engine(Teacher(model, device).module, probe, pinned) as engine:
         views, wanted = views_of(model, given, device, engine)
         base = cut_head(model, wanted.indices, rest=False)
         started = time.perf_counter()
@@ -95,7 +94,7 @@ def row(model: Model, given: argparse.Namespace, threads: int, device: torch.dev
         views.most = 1  # only the one that is there
         training = Training(base, logits_of(base), views, recipe)
         batches = training.batches
-        trainer = training.trainer(base, training.trainable(base), 10_000)
+        trainer = training.trainer(base, MaskSet({}, ""), training.trainable(base), 10_000)
         eager = lower(base, logits_of(base)).to(device).train()
         plain = plain_step(eager, next(batches))
         loops = {"loop": lambda: trainer.step(next(batches)), "plain": plain}

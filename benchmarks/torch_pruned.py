@@ -1,6 +1,6 @@
 """Torch-Pruning on a problem: Taylor importance, pruned in steps, trained in between as the search trains.
 
-The start is where the search starts, the original with its head cut and fitted to the teacher, as a torch module
+The start is where the search starts, the original with its head cut, as a torch module
 (resnet.py). Views of the data, loss, optimiser, learning rates and engine are the search's own, and so is the number of
 training steps (`controls.budget`), shared between rounds and recovery as the search shares them. Torch-Pruning 1.6 decides
 what goes: `GroupTaylorImportance` with its defaults, gradients of that loss on `SCORED` training images, one ranking over
@@ -30,9 +30,8 @@ from seam_onnx.finding import Setup
 from seam_onnx.model import Model
 from seam_onnx.search import ChannelSearch, CostAim, Engine, Recipe, Views, evaluate, fastest_engine
 from seam_onnx.search.channel import READINGS
-from seam_onnx.search.cut import FIT
 from seam_onnx.search.train import Clock, Trainer, objective, snapshot
-from seam_onnx.search.training import PROBE, Training
+from seam_onnx.search.training import FIT, PROBE, Training
 from seam_onnx.surgery import cut_head
 from seam_onnx.surgery.logits import logits_of
 
@@ -71,14 +70,15 @@ def beginning(setup: Setup, recipe: Recipe, engine: Engine) -> tuple[Model, Trai
         base, logits_of(base), views, CostAim("macs", 1.0, recipe.rounds), recipe, "finetune", setup.step,
         setup.judge.check_surgery,
     )  # fmt: skip
-    search.fit_head()
     return search.model, search.training
 
 
 def in_torch(setup: Setup, start: Model, training: Training) -> ResNet:
     """A network as a plain module, normalised. Raises ValueError where onnxruntime computes something else."""
     values = {name: v.const_value.numpy() for name, v in start.initializers.items() if v.const_value is not None}
-    net = calibrated(loaded(values), training.samples(PROBE)[0])
+    wanted = setup.task.wanted
+    count = len(wanted.indices) if wanted.rest and len(wanted.unwanted) > 1 else None
+    net = calibrated(loaded(values, count), training.samples(PROBE)[0])
     x = setup.preprocess.normalize(setup.task.val.x[:PROBE])
     expected = setup.judge.opened(start).run(x)[0]
     with torch.no_grad():
@@ -144,7 +144,8 @@ class Pruning:
         recipe, views = self.training.recipe, self.training.views
         left = min(0.9, multiply_adds(self.net) / self.whole)
         clock = Clock(recipe.rate * (1 - left) ** 2, steps)
-        trainer = Trainer(self.net.train(), recipe, clock, engine=views.engine)
+        columns = torch.arange(len(views.order))
+        trainer = Trainer(self.net.train(), recipe, clock, engine=views.engine, columns=columns)
         period, best, state = max(self.training.epoch, steps // READINGS), -1.0, snapshot(self.net)
         while clock.done < steps:
             trainer.step(next(self.training.batches))
@@ -158,7 +159,7 @@ class Pruning:
 
 def narrowest(net: ResNet, width: int) -> ResNet:
     """The same depth with every width alike."""
-    return ResNet(len(net.layer1), net.linear.out_features, (width, width, width))
+    return ResNet(len(net.layer1), net.linear.out_features, (width, width, width), net.wanted)
 
 
 def export(net: ResNet, shape: tuple[int, ...], output: Path) -> None:

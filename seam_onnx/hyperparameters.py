@@ -33,6 +33,8 @@ class Recipe:
     """Weight of distillation against the labels, 0 to 1."""
     temperature: Positive = 3.0
     """Of distillation."""
+    classes: NotNegative = 0.5
+    """Weight of distillation of all the original's classes, wanted or not, beside that of the outputs; 0 leaves it out."""
     mix: Share = 0.5
     """Share of training images that are mixtures of two; the teacher alone says what they show."""
     cut: Share = 0.3

@@ -49,7 +49,7 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
     problem, preprocess, task = pose(request, model, observer)
     judge = Judge(model, task, preprocess, cast(Provider, request.provider), request.threads, observer)
     judge.check_sanity()
-    teacher = Teacher(model, task.wanted, device)
+    teacher = Teacher(model, device)
     judge.check_lowering(teacher)
     step, why = step_of(request, judge)
     setup = Setup(request, model, task, preprocess, teacher, judge, step, observer)

@@ -30,7 +30,7 @@ from seam_onnx.masks import Mask, MaskSet, factors
 
 __all__ = ["FORMAT", "Solution", "Values", "encoded", "masks_beside", "read_solutions"]
 
-FORMAT = "seam-onnx masks 2"
+FORMAT = "seam-onnx masks 3"
 """What this version writes and reads."""
 KEY = "seam-onnx"
 """Of the metadata."""

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from graphs import build, feeds, gap, loaded, parse, run
 
+from seam_onnx.channels import analyze
 from seam_onnx.errors import ModelError
-from seam_onnx.surgery import classes, cut_head
+from seam_onnx.masks import MaskSet
+from seam_onnx.surgery import channel_masks, class_scores, classes, classes_left, cut_head, remove_masked
 
 BODY = "a = Conv (x, w) r = Relu (a) p = GlobalAveragePool (r) f = Flatten (p)"
 HEADS = {
@@ -51,12 +53,51 @@ def test_wanted_columns_in_the_wanted_order(name, wanted):
     assert [v.name for v in cut.graph.outputs] == ["y"]
 
 
-@pytest.mark.parametrize("name", ["gemm", "gemm turned", "matmul", "matmul and add", "convolution", "squeezed"])
-def test_the_rest_starts_as_the_mean_of_the_others(name):
+@pytest.mark.parametrize("name", HEADS)
+def test_the_rest_is_the_logsumexp_of_the_others(name):
     model = model_of(*HEADS[name])
     inputs = feeds(model, 3)
+    cut = cut_head(model, (4, 1), rest=True)
+    before, after = run(model, inputs)[0], run(cut, inputs)[0]
+    assert gap(after, np.column_stack([before[:, [4, 1]], np.logaddexp.reduce(before[:, [0, 2, 3, 5]], axis=1)])) < 1e-5
+    assert [v.name for v in cut.graph.outputs] == ["y"]
+
+
+@pytest.mark.parametrize("opset", [7, 12, 13, 17, 18, 23])
+def test_the_rest_has_its_part_of_the_probability(opset):
+    """Split and ReduceLogSumExp took attributes once and take inputs now; the Reshape behind them says 6"""
+    text = """(float[N, 3, 8, 8] x) => (float[N, 6] y)
+    <float[8, 3, 3, 3] w, float[6, 8, 1, 1] g, int64[2] i = {-1, 6}>
+    { a = Conv (x, w) p = GlobalAveragePool (a) b = Conv (p, g) c = Reshape (b, i) y = Softmax (c) }"""
+    model = build(text, opset)
+    inputs = feeds(model, 3)
     before, after = run(model, inputs)[0], run(cut_head(model, (4, 1), rest=True), inputs)[0]
-    assert gap(after, np.column_stack([before[:, [4, 1]], before[:, [0, 2, 3, 5]].mean(1)])) < 1e-5
+    assert gap(after, np.column_stack([before[:, [4, 1]], before[:, [0, 2, 3, 5]].sum(1)])) < 1e-5
+
+
+def test_of_two_classes_the_other_is_the_rest():
+    model = cut_head(model_of(*HEADS["gemm"]), (2, 3), rest=False)
+    cut = cut_head(model, (1,), rest=True)
+    inputs = feeds(model, 3)
+    assert np.array_equal(run(cut, inputs)[0], run(model, inputs)[0][:, [1, 0]])
+    assert class_scores(cut) is None
+
+
+def test_rows_of_other_classes_go_as_channels_do():
+    """Masked in the sum, two of four: what is left sums up the others, with or without removal"""
+    model = cut_head(model_of(*HEADS["gemm"]), (4, 1), rest=True)
+    channels = analyze(model)
+    rows = next(mix for mix in channels.mixes if mix.node == "seam.rest.sum")
+    masks = channel_masks(model, channels, channels.without(channels.roots[rows.labels[[0, 2]]]))
+    removal = remove_masked(model, masks)
+    inputs = feeds(model, 3)
+    before, after = run(model, inputs)[0], run(removal.pruned, inputs)[0]
+    assert gap(after, run(removal.masked, inputs)[0]) < 1e-6
+    assert np.array_equal(after[:, :2], before[:, :2])
+    assert (after[:, 2] < before[:, 2]).all()
+    assert removal.pruned.shapes.dims[class_scores(removal.pruned)] == (1, 4)
+    assert np.array_equal(classes_left(masks, 6), [0, 1, 3, 5])
+    assert np.array_equal(classes_left(MaskSet({}, ""), 6), np.arange(6))
 
 
 @pytest.mark.parametrize("name", SOFT)

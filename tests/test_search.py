@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 from files import NET
-from graphs import build, run
+from graphs import build, gap, run
 from onnx import TensorProto, helper
 from torch import nn
 from torch.func import functional_call
@@ -17,7 +17,7 @@ from seam_onnx.channels import analyze
 from seam_onnx.data import Dataset, Preprocess, Splits
 from seam_onnx.errors import DataError, UsageError
 from seam_onnx.labels import Wanted
-from seam_onnx.lowering import lower
+from seam_onnx.lowering import lower, write_back
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model, load, serialized
 from seam_onnx.progress import Event
@@ -38,13 +38,15 @@ from seam_onnx.search import (
     search_weights,
 )
 from seam_onnx.search.augment import augmented
+from seam_onnx.search.auxiliary import features_of
 from seam_onnx.search.ladders import ladders_by, measure_ladders
 from seam_onnx.search.normalise import fold, normalise
 from seam_onnx.search.price import macs, params
 from seam_onnx.search.select import Ladder, rungs, select
 from seam_onnx.search.selection import Selection
 from seam_onnx.search.train import Clock, Trainer, objective
-from seam_onnx.search.views import Batch
+from seam_onnx.search.training import Training
+from seam_onnx.search.views import Batch, restricted
 from seam_onnx.search.weight import WeightSearch, largest
 from seam_onnx.surgery import NM, cut_head
 from seam_onnx.surgery.logits import SEAM_HEAD, add_seam_head, logits_of
@@ -90,7 +92,7 @@ def toy(*indices: int, rest: bool = False) -> Task:
 
 def views_of(model: Model, task: Task, seed: int = 0, augment: tuple[str, ...] = (), most: int = 2) -> Views:
     preprocess = Preprocess(size=(8, 8), augment=augment)
-    return Views(task, preprocess, Teacher(model, task.wanted, CPU), CPU, seed, most)
+    return Views(task, preprocess, Teacher(model, CPU), CPU, seed, most)
 
 
 def agree(*_: Model) -> None:
@@ -214,7 +216,7 @@ def test_the_gradient_of_a_mask_is_the_sum_of_two_clipped_ones(alpha, size):
     x, y = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * size, torch.arange(16) % 2
     plain = lower(model)
     nn.functional.cross_entropy(plain(x), y).backward()
-    search.step(Batch(x, y, torch.zeros(16, 2)), joint=True)
+    search.step(Batch(x, y, torch.zeros(16, 2), torch.zeros(16, 5)), joint=True)
     total = sum(mask_elements(model).values())
     for name, mask in search.masks.items():
         weight = plain.weights[name]
@@ -227,7 +229,7 @@ def test_the_gradient_of_a_mask_is_the_sum_of_two_clipped_ones(alpha, size):
 def test_a_mask_of_zero_removes_and_a_head_epoch_moves_the_head_alone():
     model = add_seam_head(build(DEEP), 2)
     search = WeightSearch(model, views_of(build(DEEP), toy(0, 1)), PUBLISHED, lambda _: None)
-    batch = Batch(torch.randn(16, 3, 8, 8), torch.arange(16) % 2, torch.zeros(16, 2))
+    batch = Batch(torch.randn(16, 3, 8, 8), torch.arange(16) % 2, torch.zeros(16, 2), torch.zeros(16, 5))
     with torch.no_grad():
         search.masks["w2"].view(-1)[:100] = 0.0
     total = sum(mask_elements(model).values())
@@ -622,11 +624,11 @@ def test_the_clock_warms_up_and_cools_down():
 
 def test_the_loss_is_labels_and_teacher():
     scores, y = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
-    batch = Batch(torch.zeros(2, 1), y, scores.clone())
+    batch = Batch(torch.zeros(2, 1), y, scores.clone(), scores.clone())
     labels = float(nn.functional.cross_entropy(scores, y))
     assert float(objective(scores, batch, Recipe(distill=0.0))) == pytest.approx(labels)
     assert float(objective(scores, batch, Recipe(distill=1.0))) == pytest.approx(0, abs=1e-6)  # equals its teacher
-    far = Batch(batch.x, y, -scores)
+    far = Batch(batch.x, y, -scores, -scores)
     p, q = torch.softmax(-scores / 2, 1), torch.softmax(scores / 2, 1)
     by_hand = float((p * (p / q).log()).sum(1).mean() * 4)
     assert float(objective(scores, far, Recipe(distill=1.0, temperature=2.0))) == pytest.approx(by_hand, rel=1e-5)
@@ -753,11 +755,13 @@ def test_a_label_without_samples():
 def test_views_pair_images_with_labels_and_teacher():
     model, task = build(NET), toy(0, 1, 2)
     views = views_of(model, task, augment=("crop", "flip"))
-    teacher = Teacher(model, task.wanted, CPU)
+    teacher = Teacher(model, CPU)
     colours = np.random.default_rng(9).standard_normal((5, 3)) * 2
     for batch in views.batches(32):
         assert batch.x.shape == (32, 3, 8, 8)
-        assert torch.allclose(teacher(batch.x), batch.teacher, atol=1e-5)
+        order = torch.tensor([*task.wanted.indices, *task.wanted.unwanted])
+        assert torch.allclose(teacher(batch.x)[:, order], batch.classes, atol=1e-5)
+        assert torch.allclose(batch.classes[:, :3], batch.teacher, atol=1e-5)
         middle = batch.x[:, :, 2:6, 2:6].mean((2, 3)).numpy()
         nearest = ((middle[:, None] - colours[None, :3]) ** 2).sum(2).argmin(1)
         assert np.array_equal(nearest, batch.y.numpy())
@@ -809,7 +813,66 @@ def test_the_teacher_is_the_original_restricted():
     x = dataset(10, 3).x
     (scores,) = run(model, {"x": x})
     for chosen_labels in (Wanted((3, 1), ("3", "1"), False, 5), Wanted((2,), ("2",), True, 5)):
-        given = Teacher(model, chosen_labels, CPU)(torch.from_numpy(x)).numpy()
+        order = [*chosen_labels.indices, *chosen_labels.unwanted]
+        given = restricted(Teacher(model, CPU)(torch.from_numpy(x))[:, order], chosen_labels).numpy()
         assert np.allclose(given, chosen_labels.restrict(scores), atol=1e-5)
-    module = Teacher(model, Wanted((2,), ("2",), True, 5), CPU).module
+    module = Teacher(model, CPU).module
     assert functional_call(module, {}, (torch.from_numpy(x),)).shape == (10, 5)
+
+
+# ---- classes that are no outputs ------------------------------------------------------------------------------------
+
+
+def test_the_reader_begins_with_what_least_squares_finds():
+    """NET's head is linear in what the reader reads, so that it scores the other classes as the teacher does"""
+    model, task = build(NET), toy(3, 1)
+    base, views = cut_head(model, task.wanted.indices, rest=False), views_of(model, task)
+    training = Training(base, logits_of(base), views, Recipe())
+    module = training.with_classes(base)
+    batch = next(views.batches(64))
+    logits, classes = module(batch.x)
+    assert gap(classes.detach().numpy(), batch.classes.numpy()) < 0.1
+    assert gap(logits.detach().numpy(), batch.teacher.numpy()) < 1e-5
+    before = {name: weight.detach().clone() for name, weight in module.weights.items()}
+    trainer = training.trainer(base, MaskSet({}, ""), training.trainable(base), 10)
+    for _ in range(10):
+        trainer.step(next(training.batches))
+    assert set(before) == set(module.weights)
+    assert [v.name for v in write_back(base, module).graph.outputs] == ["y"]
+
+
+def test_rows_of_a_rest_are_taught_the_classes_that_are_left():
+    model, task = build(NET), toy(2, rest=True)
+    base, views = cut_head(model, task.wanted.indices, rest=True), views_of(model, task)
+    training = Training(base, logits_of(base), views, Recipe(distill=0.0, classes=1.0))
+    module = training.with_classes(base)
+    batch = next(views.batches(64))
+    scores, classes = module(batch.x)
+    assert torch.allclose(classes, batch.classes, atol=1e-5)
+    assert torch.allclose(scores, batch.teacher, atol=1e-5)
+    masks = MaskSet({}, "", {"seam.rest.sum": np.array([[True, False, True, True]])})
+    assert training.trainer(base, masks, module, 1).columns.tolist() == [0, 1, 3, 4]
+
+
+def test_without_them_a_network_has_one_output():
+    model, task = build(NET), toy(2, rest=True)
+    base, views = cut_head(model, task.wanted.indices, rest=True), views_of(model, task)
+    module = Training(base, logits_of(base), views, Recipe(classes=0.0)).trainable(base)
+    assert isinstance(module(next(views.batches(8)).x), torch.Tensor)
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "axis"),
+    [
+        ("y = Gemm <transB = 1> (f, g, h)", "f", -1),
+        ("z = Gemm <transB = 1> (f, g, h) q = Relu (z) y = Identity (q)", "f", -1),
+        ("y = Add (f, f)", None, 0),
+    ],
+)
+def test_features_are_what_the_last_layer_reads(head, name, axis):
+    """x -> mean over places -> f (N, 3), and a head"""
+    model = build(
+        f"(float[N, 3, 8, 8] x) => (float[N, M] y) <float[6, 3] g, float[6] h>"
+        f"{{ p = GlobalAveragePool (x) f = Flatten (p) {head} }}"
+    )
+    assert features_of(model, "y") == (None if name is None else (name, axis))

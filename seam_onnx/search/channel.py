@@ -1,6 +1,5 @@
 """The search at channel granularity: cut, refit, train a little, until the aim is reached; then recover.
 
-    head refitted to the teacher
     while the aim names a smaller size:  cut (see `cut`) -> train  (a point each)
     then:                                recover the point that the aim chooses
 
@@ -17,13 +16,12 @@ from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.search.aims import Aim
-from seam_onnx.search.cut import FIT, Cutter
+from seam_onnx.search.cut import Cutter
 from seam_onnx.search.normalise import fold
 from seam_onnx.search.price import price_of
 from seam_onnx.search.rounds import Rounds
 from seam_onnx.search.train import Recipe, Trainer, affine_only, snapshot
 from seam_onnx.search.training import Training
-from seam_onnx.search.trial import Trial
 from seam_onnx.search.views import Views, evaluate
 
 __all__ = ["ChannelSearch", "Check", "Found", "Visited", "search_channels"]
@@ -85,14 +83,13 @@ class ChannelSearch:
     def run(self) -> Found:
         """Shrink in rounds, then recover."""
         visited: list[Visited] = []
-        self.fit_head()
         while (goal := self.aim.next(visited)) is not None:
             before = self.kept()
             self.cut(goal)
             if self.kept() == before:
                 break
             if self.recover == "finetune":
-                self.train("search", self.training.round)
+                self.train("search", self.training.round, self.rounds.masks())
             else:
                 self.note("search", None, self.accuracy())
             visited.append(self.aim.measured(self.here(self.rounds.masks())))
@@ -120,16 +117,10 @@ class ChannelSearch:
         """The point after the rest of the training, as far as asked."""
         self.model = point.model
         if self.recover in ("finetune", "bn"):
-            self.train("recover", self.total - round(self.total * self.recipe.cut), choose=True)
+            self.train("recover", self.total - round(self.total * self.recipe.cut), point.masks, choose=True)
         elif not self.curve:
             self.note("recover", None, point.accuracy)
         return self.aim.measured(self.here(point.masks))
-
-    def fit_head(self) -> None:
-        """Fit the head to the teacher, where weights may change."""
-        if self.recover in ("fast", "finetune"):
-            trial = Trial(self.original, self.training.logits, *self.training.samples(FIT))
-            self.model = write_back(self.model, trial.fitted(self.model, self.rounds.kept))
 
     def cut(self, goal: float) -> None:
         """Shrink the present network to a share `goal` of the original, where that can be."""
@@ -143,11 +134,11 @@ class ChannelSearch:
         """Tell of a step of a network that may not be taken."""
         self.observer(Event("search", self.done, self.total, {"loss": loss, "kept": kept}))
 
-    def train(self, stage: str, steps: int, *, choose: bool = False) -> None:
-        """One cycle of the learning rate; with `choose` the best reading on validation stays."""
+    def train(self, stage: str, steps: int, masks: MaskSet, *, choose: bool = False) -> None:
+        """One cycle of the learning rate for what the masks leave; with `choose` the best reading on validation stays."""
         module, kept = self.training.trainable(self.model), self.kept()
         trainer = self.training.trainer(
-            self.model, module, steps, affine_only(module) if self.recover == "bn" else None
+            self.model, masks, module, steps, affine_only(module) if self.recover == "bn" else None
         )
         clock = trainer.clock
         period, best, state = max(self.training.epoch, clock.total // READINGS), -1.0, None

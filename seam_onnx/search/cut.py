@@ -13,6 +13,7 @@ import numpy as np
 
 from seam_onnx.channels import Alive, Channels, analyze
 from seam_onnx.lowering import Lowered, write_back
+from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.search.ladders import ladders_by
 from seam_onnx.search.normalise import fold
@@ -20,14 +21,12 @@ from seam_onnx.search.price import Price, price_of
 from seam_onnx.search.refit import Kept
 from seam_onnx.search.rounds import Rounds
 from seam_onnx.search.select import Ladder, select, shaken
-from seam_onnx.search.training import PROBE, Training
+from seam_onnx.search.training import FIT, PROBE, Training
 from seam_onnx.search.trial import Trial, distance
 from seam_onnx.surgery import Removal
 
-__all__ = ["FIT", "Cut", "Cutter"]
+__all__ = ["Cut", "Cutter"]
 
-FIT = 512
-"""Samples to which layers are refitted."""
 SPREAD = 0.7
 """How far the balance between groups is shaken, see `shaken`."""
 
@@ -81,7 +80,8 @@ class Cutter:
         trial = self.trial(module)
         tries.sort(key=lambda one: trial.loss(one[1].pruned, self.kept(one[1])))
         finalists = [self.fitted(trial, removal) for _, removal in tries[: recipe.finalists]]
-        best, after = self.rehearsed(finalists, told) if self.recover == "finetune" else (0, finalists[0])
+        masks = [self.rounds.masks(self.rounds.after(channels, alive)) for alive, _ in tries[: recipe.finalists]]
+        best, after = self.rehearsed(finalists, masks, told) if self.recover == "finetune" else (0, finalists[0])
         return Cut(channels, *tries[best], after)
 
     def choices(self, channels: Channels, ladders: Sequence[Ladder], goal: float) -> list[Alive]:
@@ -114,8 +114,8 @@ class Cutter:
             else removal.pruned
         )
 
-    def rehearsed(self, models: Sequence[Model], told: Told) -> tuple[int, Model]:
-        """Which of the networks comes nearest to the teacher with a little training, and what it then is.
+    def rehearsed(self, models: Sequence[Model], masks: Sequence[MaskSet], told: Told) -> tuple[int, Model]:
+        """Which of the networks, each left by its masks, comes nearest to the teacher after some training, and what it is.
 
         The training is the longer the more has gone, as the learning rate is the higher.
         """
@@ -123,15 +123,16 @@ class Cutter:
             return 0, models[0]
         x, teacher = self.training.samples(FIT)
         tried = []
-        for model in models:
+        for model, left in zip(models, masks, strict=True):
             module, kept = self.training.trainable(model), self.share(model)
             steps = round(self.training.round * (1 - self.training.left(model)) ** 2)
-            trainer = self.training.trainer(model, module, steps)
+            trainer = self.training.trainer(model, left, module, steps)
             for _ in range(steps):
                 trainer.step(next(self.training.batches))
                 told(trainer.loss, kept)
             fold(module)
-            tried.append((distance(module, x, teacher), write_back(model, module)))
+            trained = write_back(model, module)
+            tried.append((distance(self.training.lowered(trained), x, teacher), trained))
         best = min(range(len(tried)), key=lambda k: tried[k][0])
         return best, tried[best][1]
 

@@ -60,9 +60,9 @@ class Rounds:
             alive = left
         raise RuntimeError("masks and what they remove do not come to agree")
 
-    def masks(self) -> MaskSet:
-        """All removals so far, as masks on `base`."""
-        return silencing(self.base, self.channels, self.alive)
+    def masks(self, alive: Alive | None = None) -> MaskSet:
+        """All removals so far (or with a further one, see `after`), as masks on `base`."""
+        return silencing(self.base, self.channels, self.alive if alive is None else alive)
 
     def origins(self, channels: Channels) -> Iterator[tuple[Labels, Labels]]:
         """Labels (n,) of the present model, and the channels (n,) of the base that they were, axis by axis."""
@@ -83,9 +83,15 @@ class Rounds:
 
     def accept(self, channels: Channels, alive: Alive, removal: Removal) -> None:
         """Note which channels went, and where the others are now."""
-        for labels, origin in self.origins(channels):
-            self.alive &= self.channels.without(origin[~alive[labels]])
+        self.alive = self.after(channels, alive)
         self.kept = self.kept_after(removal)
+
+    def after(self, channels: Channels, alive: Alive) -> Alive:
+        """What is left of the base (labels,) after a removal from the present model."""
+        left = self.alive.copy()
+        for labels, origin in self.origins(channels):
+            left &= self.channels.without(origin[~alive[labels]])
+        return left
 
     def kept_after(self, removal: Removal) -> Kept:
         """Which indices of the base a removal leaves, axis by axis."""

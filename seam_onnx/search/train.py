@@ -26,12 +26,15 @@ BETAS = (0.9, 0.99)
 
 def objective(scores: Tensor, batch: Batch, recipe: Recipe | SeamRecipe) -> Tensor:
     """Loss of logits (B, outputs), a scalar. Samples without a label (-1) count in distillation alone."""
-    heat = recipe.temperature
     labels = nn.functional.cross_entropy(scores, batch.y, ignore_index=-1, reduction="sum") / len(batch.y)
-    soft = nn.functional.log_softmax(scores / heat, 1)
-    teacher = nn.functional.softmax(batch.teacher / heat, 1)
-    distilled = nn.functional.kl_div(soft, teacher, reduction="batchmean") * heat * heat
-    return (1 - recipe.distill) * labels + recipe.distill * distilled
+    return (1 - recipe.distill) * labels + recipe.distill * distillation(scores, batch.teacher, recipe.temperature)
+
+
+def distillation(scores: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """How far logits (B, n) are from the teacher's (B, n), a scalar."""
+    soft = nn.functional.log_softmax(scores / temperature, 1)
+    wanted = nn.functional.softmax(teacher / temperature, 1)
+    return nn.functional.kl_div(soft, wanted, reduction="batchmean") * temperature * temperature
 
 
 class Trainer:
@@ -40,9 +43,10 @@ class Trainer:
     Args:
         module: what is trained, in training mode already.
         recipe: how.
-        trained: parameters to change, by default all.
         clock: the schedule, which may span several trainers.
+        trained: parameters to change, by default all.
         engine: how to compute.
+        columns: where the module's second output has scores of single classes, which of the teacher's they are.
     """
 
     def __init__(
@@ -52,8 +56,9 @@ class Trainer:
         clock: "Clock",
         trained: Iterable[nn.Parameter] | None = None,
         engine: Engine = PLAIN,
+        columns: Tensor | None = None,
     ) -> None:
-        self.module, self.recipe, self.clock, self.engine = module, recipe, clock, engine
+        self.module, self.recipe, self.clock, self.engine, self.columns = module, recipe, clock, engine, columns
         self.parameters = [p for p in (module.parameters() if trained is None else trained) if p.requires_grad]
         matrices = [p for p in self.parameters if p.ndim > 1]
         vectors = [p for p in self.parameters if p.ndim <= 1]
@@ -63,8 +68,11 @@ class Trainer:
 
     def step(self, batch: Batch) -> None:
         """One update at the clock's rate, gradients clipped to norm 5."""
-        scores = self.engine.run(self.module, batch.x)[0].flatten(1)
+        scores, *classes = (value.flatten(1) for value in self.engine.run(self.module, batch.x))
         loss = objective(scores, batch, self.recipe)
+        if classes and self.columns is not None:
+            answer = batch.classes[:, self.columns]
+            loss = loss + self.recipe.classes * distillation(classes[0], answer, self.recipe.temperature)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:

@@ -6,14 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from seam_onnx.lowering import Lowered, lower
+from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
+from seam_onnx.search.auxiliary import Auxiliary, features_of
 from seam_onnx.search.normalise import normalise
 from seam_onnx.search.price import macs, price_of
 from seam_onnx.search.train import Clock, Recipe, Trainer
 from seam_onnx.search.views import Batch, Views, evaluate
+from seam_onnx.surgery import class_scores, classes_left
 
-__all__ = ["PROBE", "Training"]
+__all__ = ["FIT", "PROBE", "Training"]
 
+FIT = 512
+"""Samples to which layers are fitted."""
 PROBE = 128
 """Samples on which widths are measured, and on which normalisation starts."""
 
@@ -43,30 +48,54 @@ class Training:
 
     def samples(self, count: int) -> tuple[Tensor, Tensor]:
         """At least `count` samples (N, ...) and the teacher's logits (N, outputs)."""
-        batches = [next(self.batches) for _ in range(-(-count // self.recipe.batch))]
+        batches = self.some(count)
         return torch.cat([b.x for b in batches]), torch.cat([b.teacher for b in batches])
+
+    def some(self, count: int) -> list[Batch]:
+        """Batches with at least `count` samples."""
+        return [next(self.batches) for _ in range(-(-count // self.recipe.batch))]
 
     def lowered(self, model: Model) -> Lowered:
         """A network in torch, on the device, in evaluation mode."""
         return lower(model, self.logits).to(self.views.device)
 
     def trainable(self, model: Model) -> Lowered:
-        """A network in torch, on the device, normalised and in training mode."""
-        module = self.lowered(model)
+        """A network in torch, on the device, normalised and in training mode, with scores of single classes beside it."""
+        module = self.with_classes(model) if self.recipe.classes else self.lowered(model)
         normalise(module, self.samples(PROBE)[0])
         self.views.engine.placed(module)
         return module.train()
+
+    def with_classes(self, model: Model) -> Lowered:
+        """A network with the scores of single classes as its second output, where there are more of these than outputs."""
+        if (rows := class_scores(model)) is not None:
+            return lower(model, self.logits, rows).to(self.views.device)
+        features, wanted = features_of(model, self.logits), self.views.task.wanted
+        if features is None or len(wanted.outputs) == wanted.classes:
+            return self.lowered(model)
+        batches = self.some(FIT)
+        x, classes = torch.cat([b.x for b in batches]), torch.cat([b.classes for b in batches])
+        return Auxiliary(model, self.logits, features, x, classes)
 
     def left(self, model: Model) -> float:
         """Share of the multiply-adds that a network has left, at most 0.9: what learning rates and rehearsals go by."""
         return min(0.9, price_of(model, macs) / self.macs)
 
     def trainer(
-        self, model: Model, module: Lowered, steps: int, trained: Iterable[nn.Parameter] | None = None
+        self, model: Model, masks: MaskSet, module: Lowered, steps: int, trained: Iterable[nn.Parameter] | None = None
     ) -> Trainer:
-        """For one cycle of the learning rate, whose peak is the higher the less is left of the original."""
+        """For one cycle of the learning rate, whose peak is the higher the less is left of the original.
+
+        Args:
+            model: what is trained.
+            masks: that left it.
+            module: of the model, trainable.
+            steps: of the cycle.
+            trained: parameters to change, by default all.
+        """
         clock = Clock(self.recipe.rate * (1 - self.left(model)) ** 2, max(1, steps))
-        return Trainer(module, self.recipe, clock, trained, self.views.engine)
+        columns = torch.from_numpy(classes_left(masks, len(self.views.order))).to(self.views.device)
+        return Trainer(module, self.recipe, clock, trained, self.views.engine, columns)
 
     def accuracy(self, model: Model) -> float:
         """On validation."""

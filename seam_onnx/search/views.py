@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from seam_onnx.data import Preprocess
+from seam_onnx.labels import Wanted
 from seam_onnx.search.augment import augmented, mixed
 from seam_onnx.search.engine import PLAIN, Engine
 from seam_onnx.task import Task, draw
 
-__all__ = ["Batch", "Views", "evaluate", "normalised"]
+__all__ = ["Batch", "Views", "evaluate", "normalised", "restricted"]
 
 MEMORY = 1 << 30
 """Bytes that all views together may take."""
@@ -32,6 +33,8 @@ class Batch:
     """int64 (B,), labels of the task, -1 of mixtures of two images."""
     teacher: Tensor
     """float32 (B, outputs): logits of the original restricted to the wanted outputs."""
+    classes: Tensor
+    """float32 (B, classes): logits of the original, the wanted classes first, then the others, ascending."""
 
 
 class Views:
@@ -40,7 +43,7 @@ class Views:
     Args:
         task: whose training split is used.
         preprocess: normalisation, layout and augmentation.
-        teacher: from normalised x (B, ...) to the original's restricted logits (B, outputs), on the device.
+        teacher: from normalised x (B, ...) to the original's logits (B, classes), on the device.
         device: where everything is kept.
         seed: of draws and augmentation.
         most: views to make; fewer where memory is short.
@@ -64,26 +67,27 @@ class Views:
         self.generator = torch.Generator().manual_seed(seed)
         self.mix = mix if preprocess.augment else 0.0
         self.count = len(draw(task.train.y, task.wanted, np.random.default_rng(0)))
-        size = self.count * task.train.x[0].nbytes
+        self.order = torch.tensor((*task.wanted.indices, *task.wanted.unwanted), device=device)
+        size = self.count * (task.train.x[0].nbytes + 4 * len(self.order))
         self.most = max(1, min(most, MEMORY // max(1, size))) if preprocess.augment else 1
-        self.made: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.made: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self.epoch = 0
 
     def batches(self, size: int) -> Iterator[Batch]:
         """One epoch over the next view, shuffled; the last incomplete batch is left out if there is a complete one."""
-        x, y, teacher = self.view(self.epoch % self.most)
+        x, y, teacher, classes = self.view(self.epoch % self.most)
         self.epoch += 1
         order = torch.randperm(len(y), generator=self.generator).to(self.device)
         size = min(size, len(y))
         for start in range(0, len(y) - size + 1, size):
             chosen = order[start : start + size]
-            yield Batch(normalised(x[chosen], self.preprocess), y[chosen], teacher[chosen])
+            yield Batch(normalised(x[chosen], self.preprocess), y[chosen], teacher[chosen], classes[chosen])
 
     def steps(self, size: int) -> int:
         """Batches an epoch."""
         return max(1, self.count // min(size, self.count))
 
-    def view(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+    def view(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """View number `index`, made when first asked for."""
         while len(self.made) <= index:
             chosen = draw(self.task.train.y, self.task.wanted, self.rng)
@@ -91,14 +95,23 @@ class Views:
             x, y = mixed(x, torch.from_numpy(self.task.train.y[chosen]), self.mix, self.generator)
             x, y = x.to(self.device), y.to(self.device)
             answers = [self.taught(normalised(part, self.preprocess)) for part in torch.split(x, 256)]
-            self.made.append((x, y, torch.cat(answers)))
+            classes = torch.cat(answers)[:, self.order]
+            self.made.append((x, y, restricted(classes, self.task.wanted), classes))
         return self.made[index]
 
     @torch.no_grad()
     def taught(self, x: Tensor) -> Tensor:
-        """The teacher's logits of normalised images."""
+        """The teacher's logits (B, classes) of normalised images."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.engine.low):
             return self.teacher(self.engine.arranged(x)).float()
+
+
+def restricted(classes: Tensor, wanted: Wanted) -> Tensor:
+    """Logits (B, outputs) from those of all classes (B, classes), the wanted ones first: `Wanted.restrict` in torch."""
+    count = len(wanted.indices)
+    if not wanted.rest:
+        return classes[:, :count]
+    return torch.cat([classes[:, :count], classes[:, count:].logsumexp(1, keepdim=True)], 1)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Surgery on the graph: masks into initializers, plans of removal, and their execution. numpy only."""
 
-from seam_onnx.surgery.head import classes, cut_head
+from seam_onnx.surgery.cut import class_scores, classes_left, cut_head
+from seam_onnx.surgery.head import classes
 from seam_onnx.surgery.masked import Removal, remove_masked, without_dead
 from seam_onnx.surgery.masking import apply_masks, channel_masks
 from seam_onnx.surgery.plan import PrunePlan, plan_channels, plan_removal
@@ -14,7 +15,9 @@ __all__ = [
     "SparseLayer",
     "apply_masks",
     "channel_masks",
+    "class_scores",
     "classes",
+    "classes_left",
     "cut_head",
     "parse_nm",
     "plan_channels",
