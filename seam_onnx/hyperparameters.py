@@ -41,7 +41,7 @@ class Recipe:
     """Share of the epochs that goes into the rounds of removal, each time on what is left; the rest is recovery."""
     rounds: Natural = 5
     """Removals on the way to a share of MACs or parameters, each of the same factor."""
-    proposals: Natural = 8
+    proposals: Natural = 12
     """Choices of channels that are tried in each round: cut, refitted, and compared by the loss against the teacher."""
     finalists: Natural = 3
     """Of these, the best are trained for a while before one is taken."""
@@ -49,7 +49,7 @@ class Recipe:
     """What decides which channels go: their measured effect on the logits; the others are there to compare with."""
     price: Price = "latency"
     """What a cut has to save on the way to a latency: milliseconds of layers, measured; macs is for comparison."""
-    views: Natural = 12
+    views: Natural = 24
     """Augmented copies of the training data that are used in turn."""
     seed: Count = 0
     """Of everything random."""

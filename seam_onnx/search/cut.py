@@ -27,7 +27,7 @@ from seam_onnx.surgery import Removal
 
 __all__ = ["Cut", "Cutter"]
 
-SPREAD = 0.7
+SPREAD = 2.0
 """How far the balance between groups is shaken, see `shaken`."""
 
 Told = Callable[[float, float], None]
