@@ -200,7 +200,7 @@ Share of the parameters that goes when half of every width is asked for; `fails`
 for seam-onnx, a law of [coverage.md](coverage.md) does not hold). How each peer is called, and what is counted, is said at
 the top of `benchmarks/peers.py`. onnxsim {onnxsim} reads the same files, Torch-Pruning {torch} the torch modules that were
 exported. Only seam-onnx's result is compared with a masked model; no accuracy is compared here, the weights are random.
-Of Torch-Pruning's failures, swin_t was ended by the kernel when it held 24.3 GB, all that the machine has (dmesg); maxvit_t and
+Of Torch-Pruning's failures, swin_t was ended by the kernel when it held 24.3 GB, all that the machine has; maxvit_t and
 coatnet were stopped after 900 s, in which memory was short as well. With more of both they may run.
 
 """
