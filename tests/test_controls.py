@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from graphs import build
-from test_search import DEEP, agree, toy, views_of
+from test_search import DEEP, searched, toy, views_of
 from torch.nn.functional import conv2d, linear, pad
 
 from seam_onnx.labels import Wanted
 from seam_onnx.masks import MaskSet
-from seam_onnx.search import CostAim, Recipe, search_channels
+from seam_onnx.search import CostAim, Recipe
 from seam_onnx.search.train import Trainer
 from seam_onnx.search.training import Training
 from seam_onnx.solution import Solution, encoded, read_solutions
@@ -40,7 +40,7 @@ def test_the_budget_is_what_a_search_trains(monkeypatch):
     model, task = build(DEEP), toy(0, 1, 2)
     base, views = cut_head(model, task.wanted.indices, rest=False), views_of(model, task)
     recipe = Recipe(epochs=20, least=1, batch=60, cut=0.6, rounds=2, proposals=8, finalists=2)
-    search_channels(base, logits_of(base), views, CostAim("macs", 0.1, 2), recipe, check=agree)
+    searched(base, views, CostAim("macs", 0.1, 2), recipe)
     assert 2 * recipe.epochs < len(steps) <= 2 * budget(recipe, 0.1) + 2  # two batches an epoch, rounded twice
 
 

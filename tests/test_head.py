@@ -75,6 +75,12 @@ def test_the_rest_has_its_part_of_the_probability(opset):
     assert gap(after, np.column_stack([before[:, [4, 1]], before[:, [0, 2, 3, 5]].sum(1)])) < 1e-5
 
 
+def test_a_pruned_model_can_be_pruned_again():
+    model = cut_head(model_of(*HEADS["gemm"]), (4, 1), rest=True)
+    assert cut_head(model, (0, 1, 2), rest=False) is model
+    assert cut_head(model, (0, 1), rest=True) is model
+
+
 def test_of_two_classes_the_other_is_the_rest():
     model = cut_head(model_of(*HEADS["gemm"]), (2, 3), rest=False)
     cut = cut_head(model, (1,), rest=True)

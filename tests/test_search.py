@@ -1,5 +1,6 @@
 """The search: SeaM as it is specified, and channels by measured ladders, on a toy problem of a second."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model, load, serialized
 from seam_onnx.progress import Event
 from seam_onnx.search import (
+    Aim,
     ChannelSearch,
     CostAim,
     DropAim,
+    Found,
     Goal,
     LatencyAim,
     Recipe,
@@ -34,7 +37,6 @@ from seam_onnx.search import (
     evaluate,
     mask_elements,
     parse_target,
-    search_channels,
     search_weights,
 )
 from seam_onnx.search.augment import augmented
@@ -97,6 +99,12 @@ def views_of(model: Model, task: Task, seed: int = 0, augment: tuple[str, ...] =
 
 def agree(*_: Model) -> None:
     """A check of surgery that looks away."""
+
+
+def searched(
+    base: Model, views: Views, aim: Aim, recipe: Recipe, recover: str = "finetune", check: Callable[..., None] = agree
+) -> Found:
+    return ChannelSearch(base, logits_of(base), views, aim, recipe, recover, 8, check).run()
 
 
 # ---- SeaM: what is masked -------------------------------------------------------------------------------------------
@@ -558,7 +566,7 @@ def test_the_search_says_whether_its_target_was_met(drop, met):
     base = cut_head(model, task.wanted.indices, rest=False)
     views = views_of(model, task)
     floor = evaluate(lower(base), views) - drop
-    found = search_channels(base, logits_of(base), views, DropAim(floor), SHORT, check=agree)
+    found = searched(base, views, DropAim(floor), SHORT)
     assert found.met is met
     assert found.chosen.accuracy >= floor or not met
 
@@ -566,7 +574,7 @@ def test_the_search_says_whether_its_target_was_met(drop, met):
 def test_resuming_chooses_among_what_was_visited():
     model, task = build(DEEP), toy(0, 1, 2)
     base, views = cut_head(model, task.wanted.indices, rest=False), views_of(model, task)
-    first = search_channels(base, logits_of(base), views, CostAim("macs", 0.3, 2), SHORT, check=agree)
+    first = searched(base, views, CostAim("macs", 0.3, 2), SHORT)
     assert len(first.visited) == 2
     again = ChannelSearch(base, logits_of(base), views, CostAim("macs", 0.8, 2), SHORT, "none", 8, agree)
     found = again.resume(first.visited)
@@ -665,9 +673,7 @@ def test_the_channel_search_meets_its_target(recover):
         a, b = run(masked, x)[0], run(pruned, x)[0]
         checked.append(float(np.abs(a - b).max() / np.ptp(a)))
 
-    found = search_channels(
-        base, logits_of(base), views_of(model, task), CostAim("macs", 0.4, 2), SHORT, recover=recover, check=check
-    )
+    found = searched(base, views_of(model, task), CostAim("macs", 0.4, 2), SHORT, recover=recover, check=check)
     small = found.chosen.model
     cost = analyze(small).cost(analyze(small).everything()).macs
     whole = analyze(base).cost(analyze(base).everything()).macs
@@ -684,9 +690,7 @@ def test_the_channel_search_meets_its_target(recover):
 def test_recover_none_keeps_the_weights_that_stay():
     model, task = build(DEEP), toy(0, 1, 2)
     base = cut_head(model, task.wanted.indices, rest=False)
-    found = search_channels(
-        base, logits_of(base), views_of(model, task), CostAim("macs", 0.5, 2), SHORT, recover="none", check=agree
-    )
+    found = searched(base, views_of(model, task), CostAim("macs", 0.5, 2), SHORT, recover="none")
     before = set(base.initializers["w1"].const_value.numpy().reshape(-1).tolist())
     after = found.chosen.model.initializers["w1"].const_value.numpy().reshape(-1).tolist()
     assert set(after) <= before
@@ -700,9 +704,7 @@ def test_the_same_seed_gives_the_same_model_and_another_one_another():
     def bytes_of(seed: int) -> bytes:
         recipe = Recipe(least=24, epochs=1, rounds=2, seed=seed)
         views = views_of(model, task, seed, ("crop", "flip"))
-        return serialized(
-            search_channels(base, logits_of(base), views, CostAim("macs", 0.5, 2), recipe, check=agree).chosen.model
-        )
+        return serialized(searched(base, views, CostAim("macs", 0.5, 2), recipe).chosen.model)
 
     assert bytes_of(0) == bytes_of(0)
     assert bytes_of(0) != bytes_of(1)

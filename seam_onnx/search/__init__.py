@@ -3,7 +3,7 @@ that imports torch."""
 
 from seam_onnx.hyperparameters import Recipe, SeamRecipe
 from seam_onnx.search.aims import Aim, CostAim, DropAim, Goal, LatencyAim, parse_target
-from seam_onnx.search.channel import ChannelSearch, Found, Visited, search_channels
+from seam_onnx.search.channel import ChannelSearch, Found, Visited
 from seam_onnx.search.engine import PLAIN, Engine, engines, fastest_engine
 from seam_onnx.search.price import Latencies, LayerLatency, Price
 from seam_onnx.search.views import Views, evaluate
@@ -32,6 +32,5 @@ __all__ = [
     "fastest_engine",
     "mask_elements",
     "parse_target",
-    "search_channels",
     "search_weights",
 ]

@@ -24,7 +24,7 @@ from seam_onnx.search.train import Recipe, Trainer, affine_only, snapshot
 from seam_onnx.search.training import Training
 from seam_onnx.search.views import Views, evaluate
 
-__all__ = ["ChannelSearch", "Check", "Found", "Visited", "search_channels"]
+__all__ = ["ChannelSearch", "Check", "Found", "Visited"]
 
 Check = Callable[[Model, Model], None]
 """Called with each masked model and its pruned form; raises where they differ."""
@@ -63,7 +63,20 @@ class Found:
 
 
 class ChannelSearch:
-    """State of one search; `run` is the whole story."""
+    """State of one search; `run` is the whole story.
+
+    Args:
+        base: the original restricted to the wanted outputs.
+        logits: name of the value with its scores before any softmax.
+        views: training data, teacher, validation, and how to compute.
+        aim: what to reach.
+        recipe: epochs, rates, seeds.
+        recover: 'finetune' refits, and trains all weights while and after removing; 'fast' refits only; 'bn' re-estimates
+            normalisation and trains scales and shifts after it; 'none' changes no weight that stays.
+        step: widths stay multiples of this.
+        check: called with each masked model and its pruned form.
+        observer: told of every step.
+    """
 
     def __init__(
         self, base: Model, logits: str, views: Views, aim: Aim, recipe: Recipe, recover: str, step: int,
@@ -174,24 +187,3 @@ class ChannelSearch:
     def kept(self) -> float:
         """Cost of the present network, of the original's."""
         return self.cutter.share(self.model)
-
-
-def search_channels(
-    base: Model, logits: str, views: Views, aim: Aim, recipe: Recipe, *, recover: str = "finetune", step: int = 8,
-    check: Check, observer: Observer = silent,
-) -> Found:  # fmt: skip
-    """Find and train the smaller network.
-
-    Args:
-        base: the original restricted to the wanted outputs.
-        logits: name of the value with its scores before any softmax.
-        views: training data, teacher, validation, and how to compute.
-        aim: what to reach.
-        recipe: epochs, rates, seeds.
-        recover: 'finetune' refits, and trains all weights while and after removing; 'fast' refits only; 'bn' re-estimates
-            normalisation and trains scales and shifts after it; 'none' changes no weight that stays.
-        step: widths stay multiples of this.
-        check: called with each masked model and its pruned form.
-        observer: told of every step.
-    """
-    return ChannelSearch(base, logits, views, aim, recipe, recover, step, check, observer).run()

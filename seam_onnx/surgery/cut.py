@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from seam_onnx.fold import free_name, new_initializer
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
-from seam_onnx.surgery.head import head_channels
+from seam_onnx.surgery.head import classes, head_channels
 from seam_onnx.surgery.logits import logits_of
 from seam_onnx.surgery.plan import plan_channels
 from seam_onnx.surgery.remove import remove_channels
@@ -29,7 +29,7 @@ SPLIT, SUM, JOIN = "seam.rest.split", "seam.rest.sum", "seam.rest.join"
 
 
 def cut_head(model: Model, wanted: tuple[int, ...], *, rest: bool) -> Model:
-    """The model with the wanted outputs alone.
+    """The model with the wanted outputs alone; the model itself where these are what it has.
 
     Args:
         model: a classifier with `classes(model)` outputs.
@@ -39,8 +39,12 @@ def cut_head(model: Model, wanted: tuple[int, ...], *, rest: bool) -> Model:
     Raises:
         ModelError: no class axis, or one that no rule can cut.
     """
+    count = classes(model)
+    others = [k for k in range(count) if k not in set(wanted)]
+    alone = rest and len(others) == 1
+    if [*wanted, *others * alone] == list(range(count)):
+        return model
     channels, node, labels = head_channels(model)
-    others = [k for k in range(len(labels)) if k not in set(wanted)]
 
     def cut(kept: Sequence[int]) -> Model:
         dead = np.delete(channels.roots[labels], kept)
@@ -48,8 +52,8 @@ def cut_head(model: Model, wanted: tuple[int, ...], *, rest: bool) -> Model:
             model, plan_channels(model, channels, channels.without(dead), {node: np.array(kept, np.int64)})
         )
 
-    if not rest or len(others) == 1:
-        return cut([*wanted, *others * rest])
+    if alone or not rest:
+        return cut([*wanted, *others * alone])
     return sum_up(cut([*wanted, *others]), len(wanted), cut([*wanted, others[0]]))
 
 
@@ -59,11 +63,11 @@ def class_scores(model: Model) -> str | None:
     return None if node is None else str(node.inputs[0].name)  # type: ignore[union-attr]
 
 
-def classes_left(masks: MaskSet, classes: int) -> NDArray[np.int64]:
-    """Which of the classes, wanted ones first, still have a row under masks on a model with its head cut and a rest."""
+def classes_left(masks: MaskSet, count: int) -> NDArray[np.int64]:
+    """Which of `count` classes, wanted ones first, still have a row under masks on a model with its head cut and a rest."""
     others = masks.kept.get(SUM)
-    index = np.arange(classes)
-    return index if others is None else index[np.r_[np.ones(classes - others.size, bool), others.reshape(-1)]]
+    index = np.arange(count)
+    return index if others is None else index[np.r_[np.ones(count - others.size, bool), others.reshape(-1)]]
 
 
 def sum_up(model: Model, count: int, narrow: Model) -> Model:
