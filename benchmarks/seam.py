@@ -98,7 +98,7 @@ def searched(request: Request, model: Model, task: Task, views: Views, judge: Ju
         "labels": request.labels, "model": request.model.stem, "recipe": asdict(recipe), "engine": asdict(views.engine),
         "train": views.count, "threshold": threshold, "epoch": found.epoch, "kept": found.kept,
         "elements": sum(mask.size for mask in found.masks.masks.values()),
-        "proof": to_json(judge.prove(path, (1, 16))), "curve": curve.points, "environment": environment(),
+        "proof": to_json(judge.prove(path, judge.race(path, (1, 16)))), "curve": curve.points, "environment": environment(),
     }  # fmt: skip
 
 
