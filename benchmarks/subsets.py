@@ -46,10 +46,11 @@ METHODS: dict[str, dict[str, Any]] = {
 INTRODUCTION = """Made by `benchmarks/subsets.py`, whose first lines say how: search on the training split, selection on the
 first half of the test split's images of each class, accuracy on the second half, once. "Lost" is against the original
 restricted to the wanted labels. Rows that are missing have not been run; those here are one seed, all of one code, a commit
-or two before this table. The second halves of `automobile`, `bird`, `cat`, `frog` and `ship` had been read for an earlier
-form of the search, those of `ship`, `bird` and `cat,dog` also by trial runs while that was built; what has changed since was
-chosen by the validation half of `cat`, `bird` and `ship`. Two to four processes shared the two cores, so the seconds say
-little. The halves of `bird` differ by chance: the original knows 83.6 % of its first 500 test images, 91.6 % of the others.
+or two before this table (onnxsim's are older). The second halves of `automobile`, `bird`, `cat`, `frog` and `ship` had been
+read for an earlier form of the search, those of `ship`, `bird` and `cat,dog` also by trial runs while that was built; what
+has changed since was chosen by the validation half of `cat`, `bird` and `ship`. Two to four processes shared the two cores,
+so the seconds say little. The halves of `bird` differ by chance: the original knows 83.6 % of its first 500 test images,
+91.6 % of the others.
 
 `scratch` is the network that `effect` found, trained from random weights; Torch-Pruning (Taylor importance) is trained in
 between and afterwards. Both have the search's data, distillation, learning rates and as many training steps as the search,

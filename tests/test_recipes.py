@@ -16,6 +16,7 @@ from reports import report
 from seam_onnx_cli.options import PRUNE, flag
 
 from seam_onnx.errors import PathError, UsageError
+from seam_onnx.hyperparameters import Recipe
 from seam_onnx.recipe import load_recipe, parse_sets, recipe_settings
 from seam_onnx.request import Request
 from seam_onnx.settings import dump, keys_of
@@ -172,7 +173,7 @@ def test_precedence(prune, tmp_path):
     ran, asked = prune(MODEL, *words)
     assert ran.code == 0, ran
     recipe = asked.recipe
-    assert (recipe.epochs, recipe.rounds, recipe.seed, recipe.views, asked.width_step) == (7, 3, 3, 12, 8)
+    assert (recipe.epochs, recipe.rounds, recipe.seed, recipe.views, asked.width_step) == (7, 3, 3, Recipe().views, 8)
     assert (asked.other, asked.delivery.require) == (True, ("parity",))
     assert asked.command.startswith("seam-onnx prune")
     _, asked = prune(MODEL, *words, "--require", "size<=1MiB", "--set", "task.other=false")
