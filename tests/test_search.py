@@ -856,6 +856,19 @@ def test_rows_of_a_rest_are_taught_the_classes_that_are_left():
     assert training.trainer(base, masks, module, 1).columns.tolist() == [0, 1, 3, 4]
 
 
+@pytest.mark.parametrize("indices", [(0, 1, 2), (0, 1)])
+def test_a_pruned_model_is_pruned_again_and_its_hidden_rows_are_not_taught(indices):
+    """Two labels and a rest of five classes: to the teacher, which is the pruned model, these are three"""
+    model = cut_head(build(DEEP), (3, 1), rest=True)
+    chosen = Wanted(indices, tuple(map(str, indices)), len(indices) < 3, 3)
+    splits = [dataset(60, seed) for seed in range(3)]
+    task = make_task(chosen, Splits(*(Dataset(s.x, s.y % 3, None) for s in splits), ()))
+    base, views = cut_head(model, chosen.indices, rest=chosen.rest), views_of(model, task)
+    found = searched(base, views, CostAim("macs", 0.8, 1), Recipe(least=8, epochs=1, rounds=1))
+    assert found.chosen.kept <= 0.8
+    assert next(v for v in found.chosen.model.graph.outputs).shape[1] == 3
+
+
 def test_without_them_a_network_has_one_output():
     model, task = build(NET), toy(2, rest=True)
     base, views = cut_head(model, task.wanted.indices, rest=True), views_of(model, task)

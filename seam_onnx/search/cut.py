@@ -13,7 +13,6 @@ import numpy as np
 
 from seam_onnx.channels import Alive, Channels, analyze
 from seam_onnx.lowering import Lowered, write_back
-from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.search.ladders import ladders_by
 from seam_onnx.search.normalise import fold
@@ -80,8 +79,8 @@ class Cutter:
         trial = self.trial(module)
         tries.sort(key=lambda one: trial.loss(one[1].pruned, self.kept(one[1])))
         finalists = [self.fitted(trial, removal) for _, removal in tries[: recipe.finalists]]
-        masks = [self.rounds.masks(self.rounds.after(channels, alive)) for alive, _ in tries[: recipe.finalists]]
-        best, after = self.rehearsed(finalists, masks, told) if self.recover == "finetune" else (0, finalists[0])
+        left = [self.rounds.after(channels, alive) for alive, _ in tries[: recipe.finalists]]
+        best, after = self.rehearsed(finalists, left, told) if self.recover == "finetune" else (0, finalists[0])
         return Cut(channels, *tries[best], after)
 
     def choices(self, channels: Channels, ladders: Sequence[Ladder], goal: float) -> list[Alive]:
@@ -114,19 +113,19 @@ class Cutter:
             else removal.pruned
         )
 
-    def rehearsed(self, models: Sequence[Model], masks: Sequence[MaskSet], told: Told) -> tuple[int, Model]:
-        """Which of the networks, each left by its masks, comes nearest to the teacher after some training, and what it is.
+    def rehearsed(self, models: Sequence[Model], alive: Sequence[Alive], told: Told) -> tuple[int, Model]:
+        """Which of the networks, that leave so much of the base (labels,), comes nearest to the teacher after some training.
 
-        The training is the longer the more has gone, as the learning rate is the higher.
+        The training is the longer the more has gone, as the learning rate is the higher. Gives its place and what it is.
         """
         if len(models) == 1:
             return 0, models[0]
         x, teacher = self.training.samples(FIT)
         tried = []
-        for model, left in zip(models, masks, strict=True):
+        for model, left in zip(models, alive, strict=True):
             module, kept = self.training.trainable(model), self.share(model)
             steps = round(self.training.round * (1 - self.training.left(model)) ** 2)
-            trainer = self.training.trainer(model, left, module, steps)
+            trainer = self.training.trainer(model, self.rounds.masks(left), module, steps)
             for _ in range(steps):
                 trainer.step(next(self.training.batches))
                 told(trainer.loss, kept)

@@ -67,11 +67,16 @@ class Training:
         return module.train()
 
     def with_classes(self, model: Model) -> Lowered:
-        """A network with the scores of single classes as its second output, where there are more of these than outputs."""
+        """A network with the scores of single classes as its second output, where there are more of these than outputs.
+
+        Where there are not, rows behind a rest are those of an earlier cut: the teacher does not know these classes.
+        """
+        wanted = self.views.task.wanted
+        if len(wanted.outputs) == wanted.classes:
+            return self.lowered(model)
         if (rows := class_scores(model)) is not None:
             return lower(model, self.logits, rows).to(self.views.device)
-        features, wanted = features_of(model, self.logits), self.views.task.wanted
-        if features is None or len(wanted.outputs) == wanted.classes:
+        if (features := features_of(model, self.logits)) is None:
             return self.lowered(model)
         batches = self.some(FIT)
         x, classes = torch.cat([b.x for b in batches]), torch.cat([b.classes for b in batches])
