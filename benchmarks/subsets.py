@@ -36,6 +36,7 @@ CONTROLS = ("scratch", "onnxsim", "Torch-Pruning")
 METHODS: dict[str, dict[str, Any]] = {
     "effect": {},
     "taylor": {"criterion": "taylor"},
+    "gates": {"criterion": "gates"},
     "magnitude": {"criterion": "magnitude"},
     "random": {"criterion": "random"},
     "refit only": {"recover": "fast"},

@@ -7,7 +7,7 @@ from seam_onnx.values import Count, Natural, NotNegative, Positive, Share
 
 __all__ = ["Criterion", "Price", "Recipe", "Schedule", "SeamRecipe"]
 
-Criterion = Literal["effect", "taylor", "magnitude", "random"]
+Criterion = Literal["effect", "taylor", "gates", "magnitude", "random"]
 """By what channels are ranked."""
 Price = Literal["latency", "macs"]
 """What a search towards a latency pays with."""

@@ -11,7 +11,7 @@ import torch
 from files import NET
 from graphs import build, gap, run
 from onnx import TensorProto, helper
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from seam_onnx.channels import analyze
@@ -41,7 +41,9 @@ from seam_onnx.search import (
 )
 from seam_onnx.search.augment import augmented
 from seam_onnx.search.auxiliary import features_of
-from seam_onnx.search.ladders import ladders_by, measure_ladders
+from seam_onnx.search.criteria import CRITERIA, Subject
+from seam_onnx.search.gates import HardConcrete
+from seam_onnx.search.ladders import ladders_by
 from seam_onnx.search.normalise import fold, normalise
 from seam_onnx.search.price import macs, params
 from seam_onnx.search.select import Ladder, rungs, select
@@ -50,7 +52,7 @@ from seam_onnx.search.train import Clock, Trainer, objective
 from seam_onnx.search.training import Training
 from seam_onnx.search.views import Batch, restricted
 from seam_onnx.search.weight import WeightSearch, largest
-from seam_onnx.surgery import NM, cut_head
+from seam_onnx.surgery import NM, channel_masks, cut_head, remove_masked
 from seam_onnx.surgery.logits import SEAM_HEAD, add_seam_head, logits_of
 from seam_onnx.surgery.sparsity import holds
 from seam_onnx.task import Task, make_task
@@ -406,16 +408,24 @@ def test_the_fast_schedule_takes_the_smallest_that_is_good_enough_or_what_was_as
 # ---- channels: ladders and choice -----------------------------------------------------------------------------------
 
 
+def subject_of(model: Model, seed: int = 0) -> Subject:
+    """To be cut to half of its multiply-adds, on random samples."""
+    generator = torch.Generator().manual_seed(1)
+
+    def samples(count: int) -> Tensor:
+        return torch.randn(count, 3, 8, 8, generator=generator)
+
+    return Subject(model, analyze(model), lower(model), samples(32), samples, 0.5, seed)
+
+
 def measured(seed: int = 0, step: int = 8) -> tuple[Model, list[Ladder]]:
     model = build(DEEP, seed=seed)
-    x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    return model, measure_ladders(model, analyze(model), lower(model), x, step, 0)
+    return model, ladders_by("effect", subject_of(model), step)
 
 
 def test_at_random_the_seed_decides():
     model, _ = measured()
-    x = torch.randn(4, 3, 8, 8)
-    one, same, other = (ladders_by("random", model, analyze(model), lower(model), x, 8, seed) for seed in (0, 0, 1))
+    one, same, other = (ladders_by("random", subject_of(model, seed), 8) for seed in (0, 0, 1))
     assert all(np.array_equal(a.order, b.order) and a.changes == b.changes for a, b in zip(one, same, strict=True))
     assert not np.array_equal(one[0].order, other[0].order)
 
@@ -440,17 +450,43 @@ def test_narrowing_further_changes_more():
             assert list(ladder.changes) == sorted(ladder.changes)
 
 
-@pytest.mark.parametrize("criterion", ["effect", "taylor", "magnitude"])
+@pytest.mark.parametrize("criterion", ["effect", "taylor", "gates", "magnitude"])
 def test_ladders_begin_with_what_matters_least(criterion):
     given = np.random.default_rng(0).standard_normal((32, 32, 3, 3)).astype(np.float32)
     given[:, 5:13] *= 1e-4  # w3 hardly reads these channels of the branch
     model = build(DEEP, w3=given)
-    ladders = ladders_by(criterion, model, analyze(model), lower(model), torch.randn(32, 3, 8, 8), 8, 0)
+    ladders = ladders_by(criterion, subject_of(model), 8)
     branch = next(ladder for ladder in ladders if len(ladder.counts) == 4)
     (name,) = [g.name for g in analyze(model).groups if np.array_equal(np.sort(branch.order), g.channels)]
     made = analyze(model).made[name, ""]
     assert set(np.flatnonzero(np.isin(made, branch.order[:8]))) == set(range(5, 13))
-    assert branch.changes[0] < 1e-4 * branch.changes[1]
+    assert criterion == "gates" or branch.changes[0] < 1e-4 * branch.changes[1]
+
+
+def test_gates_count_what_the_graph_costs_and_shut_what_it_would_lose():
+    subject = subject_of(build(DEEP))
+    gates = HardConcrete(subject.module, subject.channels, 0)
+    rng, x = np.random.default_rng(0), subject.x
+    for share in (1.0, 0.7, 0.2):
+        alive = subject.channels.everything()
+        for group in subject.channels.groups:
+            alive &= subject.channels.without(rng.permutation(group.channels)[round(share * len(group.channels)) :])
+        stays = torch.from_numpy(alive.astype(np.float32))
+        assert float(gates.cost(stays)) == pytest.approx(subject.channels.cost(alive).macs)
+        left = remove_masked(subject.model, channel_masks(subject.model, subject.channels, alive)).pruned
+        torch.testing.assert_close(gates(x, stays), lower(left)(x).flatten(1), rtol=1e-4, atol=1e-4)
+
+
+def test_gates_come_down_to_the_goal():
+    subject = subject_of(build(DEEP))
+    gates = HardConcrete(subject.module, subject.channels, 0)
+    drawn = torch.stack([gates.sample() for _ in range(400)])
+    torch.testing.assert_close((drawn > 0).float().mean(0), gates.probabilities(), rtol=0, atol=0.05)
+    worth = CRITERIA["gates"](subject)
+    whole = CRITERIA["gates"](replace(subject, goal=1.0))
+    groups = np.concatenate([group.channels for group in subject.channels.groups])
+    assert worth[groups].sum() < 0.8 * whole[groups].sum()
+    assert np.array_equal(worth, CRITERIA["gates"](subject_of(build(DEEP))))
 
 
 @pytest.mark.parametrize("metric", ["macs", "params"])

@@ -14,6 +14,7 @@ import numpy as np
 from seam_onnx.channels import Alive, Channels, analyze
 from seam_onnx.lowering import Lowered, write_back
 from seam_onnx.model import Model
+from seam_onnx.search.criteria import Subject
 from seam_onnx.search.ladders import ladders_by
 from seam_onnx.search.normalise import fold
 from seam_onnx.search.price import Price, price_of
@@ -71,8 +72,9 @@ class Cutter:
         """The best way down to a cost of `goal`, or None where nothing may go. Changes nothing here."""
         channels, recipe = analyze(model), self.training.recipe
         module = self.training.lowered(model)
-        x = self.training.samples(PROBE)[0]
-        ladders = ladders_by(recipe.criterion, model, channels, module, x, self.width_step, recipe.seed)
+        x, share = self.training.samples(PROBE)[0], goal / self.price(channels, channels.everything())
+        subject = Subject(model, channels, module, x, lambda n: self.training.samples(n)[0], share, recipe.seed)
+        ladders = ladders_by(recipe.criterion, subject, self.width_step)
         tries = [self.rounds.propose(model, channels, alive) for alive in self.choices(channels, ladders, goal)]
         if not tries:
             return None
