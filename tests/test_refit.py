@@ -1,5 +1,6 @@
 """The closed-form refit: exact where the cut lost nothing, and better than before where it did."""
 
+import onnx_ir as ir
 import pytest
 import torch
 from graphs import build
@@ -8,6 +9,7 @@ from test_search import DEEP
 from seam_onnx.channels import analyze
 from seam_onnx.lowering import lower
 from seam_onnx.model import Model
+from seam_onnx.search.layers import patches, rows
 from seam_onnx.search.refit import observe, refit
 from seam_onnx.search.rounds import Rounds
 
@@ -74,3 +76,19 @@ def test_known_values_take_the_place_of_the_originals():
     refit(module, observe(lower(model), x) | {"y": wanted}, x, {})
     with torch.no_grad():
         assert float((module(x) - wanted).square().mean() / wanted.var()) < 0.05
+
+
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 0, 2, 1)])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("dilations", [(1, 1), (1, 2)])
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_patches_times_weights_are_what_a_convolution_makes(pads, strides, dilations, blocks):
+    settings = {"pads": pads, "strides": strides, "dilations": dilations, "group": blocks}
+    node = ir.node("Conv", [ir.Value(name="x"), ir.Value(name="w")], attributes=settings)
+    x, weight = torch.randn(5, 6, 9, 11), torch.randn(12, 6 // blocks, 3, 2)
+    padded = torch.nn.functional.pad(x, (pads[1], pads[3], pads[0], pads[2]))
+    made = torch.nn.functional.conv2d(padded, weight, None, strides, 0, dilations, blocks)
+    found = patches(node, x, weight, made)
+    assert found.shape[:2] == (blocks, len(rows(made)))
+    products = found @ weight.reshape(blocks, 12 // blocks, -1).transpose(1, 2)  # (blocks, rows, outputs of a block)
+    torch.testing.assert_close(products.transpose(0, 1).reshape(len(rows(made)), 12), rows(made), rtol=1e-4, atol=1e-4)

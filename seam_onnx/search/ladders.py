@@ -6,6 +6,7 @@ for half of a residual stream, or for a whole branch.
 """
 
 import numpy as np
+import torch
 
 from seam_onnx.channels import Alive, Channels
 from seam_onnx.hyperparameters import Criterion
@@ -28,11 +29,13 @@ def ladders_by(criterion: Criterion, subject: Subject, step: int) -> list[Ladder
     """
     model, channels = subject.model, subject.channels
     scores = CRITERIA.get(criterion, taylor)(subject)
+    with torch.no_grad():
+        logits = subject.module(subject.x).flatten(1)
 
     def change(order: Labels) -> float:
         if criterion != "effect":
             return float(scores[order].sum())
-        return ablation(subject.module, silencing(model, channels, channels.without(order)), subject.x)
+        return ablation(subject.module, silencing(model, channels, channels.without(order)), subject.x, logits)
 
     ladders = []
     for group in channels.groups:

@@ -8,8 +8,6 @@ __all__ = ["fits", "output_axis", "patches", "rows"]
 
 PLACES = 16
 """Positions of an image that are sampled."""
-CHUNK = 32
-"""Images unfolded at a time."""
 
 
 def fits(node: ir.Node, x: Tensor, weight: Tensor) -> bool:
@@ -48,11 +46,12 @@ def patches(node: ir.Node, x: Tensor, weight: Tensor, made: Tensor) -> Tensor:
     blocks, pads = node.attributes.get_int("group", 1), node.attributes.get_ints("pads", [0, 0, 0, 0])
     stride, dilation = (tuple(node.attributes.get_ints(key, [1, 1])) for key in ("strides", "dilations"))
     x = nn.functional.pad(x, (pads[1], pads[3], pads[0], pads[2]))
-    chosen, parts = places(made), []
-    for start in range(0, len(x), CHUNK):
-        window = tuple(weight.shape[2:])
-        unfolded = nn.functional.unfold(x[start : start + CHUNK], window, dilation=dilation, stride=stride)
-        at = chosen[start : start + CHUNK, None, :].expand(-1, unfolded.shape[1], -1)
-        parts.append(unfolded.gather(2, at).transpose(1, 2).reshape(-1, unfolded.shape[1]))
-    found = torch.cat(parts)
-    return found.reshape(len(found), blocks, -1).transpose(0, 1)
+    chosen, window = places(made), weight.shape[2:]
+    corners = (chosen // made.shape[3] * stride[0], chosen % made.shape[3] * stride[1])
+    along, across = (
+        corner[:, :, None] + torch.arange(size, device=x.device) * step
+        for corner, size, step in zip(corners, window, dilation, strict=True)
+    )
+    image = torch.arange(len(x), device=x.device)[:, None, None, None]
+    found = x.permute(0, 2, 3, 1)[image, along[:, :, :, None], across[:, :, None, :]]  # (N, places, kernel, kernel, C)
+    return found.permute(0, 1, 4, 2, 3).reshape(chosen.numel(), blocks, -1).transpose(0, 1)

@@ -77,8 +77,11 @@ def sensitivities(module: Lowered, channels: Channels, x: Tensor, draws: int, se
 
 
 @torch.no_grad()
-def ablation(module: Lowered, masks: MaskSet, x: Tensor) -> float:
-    """Mean squared change of a sample's logits when weights are masked, measured on samples x (B, ...)."""
+def ablation(module: Lowered, masks: MaskSet, x: Tensor, scores: Tensor) -> float:
+    """Mean squared change of a sample's logits when weights are masked, measured on samples x (B, ...).
+
+    `scores` (B, outputs) are the module's logits of x without masks.
+    """
     weights = module.weights
     masked = {
         f"body.{module.names[name]}": weights[name] * torch.from_numpy(mask).to(x.device)
@@ -88,4 +91,4 @@ def ablation(module: Lowered, masks: MaskSet, x: Tensor) -> float:
     module.combine(masks)
     changed = functional_call(module, masked, (x,)).flatten(1)
     module.combine(MaskSet({}, masks.sha256))
-    return float((changed - module(x).flatten(1)).square().sum(1).mean())
+    return float((changed - scores).square().sum(1).mean())
