@@ -64,6 +64,10 @@ HEADER = (
 )
 
 
+MEANS = """| model | problems | method | rows | lost, points, mean | MACs | p50 batch 1 |
+|---|---|---|---|---|---|---|"""
+
+
 def halves(images: Path, work: Path) -> tuple[Path, Path]:
     """The data with the second half of each class's test images, and the first half as validation."""
     data, val = work / f"{images.stem}.data.npz", work / f"{images.stem}.val.npz"
@@ -168,17 +172,23 @@ def row(report: dict[str, Any], method: str) -> str:
 
 
 def means(reports: list[tuple[str, dict[str, Any]]]) -> list[str]:
-    """Mean loss and latency by method and target."""
-    lines, kinds = [], dict.fromkeys((method, one["search"]["target"]) for method, one in reports)
-    for kind in kinds:
-        chosen = [one for method, one in reports if (method, one["search"]["target"]) == kind]
+    """Mean loss and latency by network, kind of problem, method and target."""
+    lines, kinds = [], dict.fromkeys(kind(*one) for one in reports)
+    for each in kinds:
+        chosen = [one for method, one in reports if kind(method, one) == each]
         tests = [one["proof"]["test"] for one in chosen]
         lost = np.mean([100 * (t["restricted"]["value"] - t["pruned"]["value"]) for t in tests])
         macs = np.mean([one["after"]["macs"] / one["before"]["macs"] for one in chosen])
         p50 = np.mean([one["proof"]["latency"]["comparisons"][0]["ratio"] for one in chosen])
-        cost = f"{macs:.1%} of the MACs, p50 at batch 1 {p50:.0%}"
-        lines.append(f"- {' '.join(kind)}, {len(chosen)} problems: {lost:.2f} points lost, {cost}")
-    return lines
+        lines.append(f"| {' | '.join(each)} | {len(chosen)} | {lost:.2f} | {macs:.1%} | {p50:.0%} |")
+    return [MEANS, *lines]
+
+
+def kind(method: str, report: dict[str, Any]) -> tuple[str, str, str]:
+    """What a mean is over: network, one label against the rest or several labels, method and target."""
+    problem = report["problem"]
+    labels = "one against the rest" if problem["labels"][1:] == ["other"] else "several labels"
+    return Path(problem["model"]).stem, labels, f"{method} {report['search']['target']}"
 
 
 def main() -> None:
