@@ -1,7 +1,7 @@
 """SeaM as published, its own 300 epochs, on label subsets of CIFAR, and the fast schedule's 30 beside it.
 
     python benchmarks/seam.py --models FOLDER --images cifar10.npz --work build/seam --out docs/seam-baseline.md
-    python benchmarks/seam.py ... --problems ship --schedules fast
+    python benchmarks/seam.py ... --problems ship --ways fast "fast keep=0.1"
 
 The .npz is that of benchmarks/subsets.py, and so is the protocol: search on the training split; select on the first half of
 the test split's images of each class; report on the second half, once. What is judged is the masked model, zeros and all, by
@@ -39,21 +39,36 @@ from seam_onnx.teacher import Teacher
 from seam_onnx.validate import Provider, environment, to_json
 
 PROBLEMS = ("ship", "cat", "cat,dog")
-EPOCHS = {"published": 300, "fast": 30}
+WAYS: dict[str, dict[str, Any]] = {
+    "published": {"schedule": "published", "epochs": 300},
+    "fast": {"schedule": "fast", "epochs": 30},
+    "fast keep=0.1": {"schedule": "fast", "epochs": 30, "keep": 0.1},
+    "fast keep=0.06": {"schedule": "fast", "epochs": 30, "keep": 0.06},
+}
+"""What each way asks for. Without `keep` the epoch must lose nothing; with it, it keeps no more than that."""
 VIEWS = {"published": 80, "fast": 12}
 """Augmented copies of the training data: SeaM augments anew every epoch, memory allows about so many."""
+NEAR = 5
+"""Readings of accuracy that are averaged: so many at the end, or before and after an epoch."""
 RATIOS = (0.5, 0.35, 0.25, 0.2, 0.15, 0.1, 0.06)
 INTRODUCTION = """Made by `benchmarks/seam.py`, whose first lines say how: search on the training split (2,000 images of each
 wanted class and as many others), the epoch is chosen on the first half of the test split's images of each class, accuracy is
 on the second half, once. The files hold zeros and are as large and as fast as the original: nothing is removed. Seconds
 are of the process (CPU time, one thread, bfloat16 autocast where it is faster, masks and optimisers float32)."""
 DONE = (
-    "| labels | schedule | epochs | kept | original: free / restricted | masked (95 % interval) | p50 batch 1 "
+    "| labels | way | epochs | kept | original: free / restricted | masked (95 % interval) | p50 batch 1 "
     "| p50 batch 16 | CPU seconds |\n|---|---|---|---|---|---|---|---|---|"
 )
 REACHED = (
     "| labels | kept | published: epoch | CPU seconds | validation | fast: epoch | CPU seconds | validation "
     "| times less |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+SETTLED_TITLE = f"""Single readings scatter by a point and a half. At equal ratios, accuracy on validation as the mean (and
+range) of the {2 * NEAR} readings around the first epoch that keeps so much, or of the last {NEAR} where it was asked for:"""
+SETTLED = (
+    "| labels | kept | published: epoch | CPU seconds | validation | fast: epochs | CPU seconds | validation |\n"
+    "|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -80,9 +95,9 @@ def points_of(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def name_of(model: Path, labels: str, schedule: str) -> str:
+def name_of(model: Path, labels: str, way: str) -> str:
     """Of a run's files."""
-    return f"{model.stem}_{labels.replace(',', '+')}_{schedule}{EPOCHS[schedule]}"
+    return f"{model.stem}_{labels.replace(',', '+')}_{way.replace(' ', '-')}"
 
 
 def searched(request: Request, model: Model, task: Task, views: Views, judge: Judge, base: str) -> dict[str, Any]:
@@ -102,14 +117,13 @@ def searched(request: Request, model: Model, task: Task, views: Views, judge: Ju
     }  # fmt: skip
 
 
-def run(model: Path, labels: str, schedule: str, data: Path, val: Path, work: Path) -> None:
-    """One problem with one schedule, unless its row is there."""
-    base = str(work / name_of(model, labels, schedule))
+def run(model: Path, labels: str, way: str, data: Path, val: Path, work: Path) -> None:
+    """One problem one way, unless its row is there."""
+    base, schedule = str(work / name_of(model, labels, way)), WAYS[way]["schedule"]
     if Path(f"{base}.json").exists():
         return
     given = {"model": model, "labels": labels, "data": data, "val": val, "output": base, "mean": MEAN, "std": STD}
-    how = {"granularity": "weight", "schedule": schedule, "epochs": EPOCHS[schedule]}
-    request = Settings.of_names(Request, {**given, **how}).build(Request)
+    request = Settings.of_names(Request, {**given, "granularity": "weight", **WAYS[way]}).build(Request)
     whole = load(request.model, request.sizes)
     _, preprocess, task = pose(request, whole, silent)
     judge = Judge(whole, task, preprocess, cast(Provider, request.provider), request.threads, silent)
@@ -125,7 +139,8 @@ def run(model: Path, labels: str, schedule: str, data: Path, val: Path, work: Pa
     with fastest_engine(teacher.module, probe) as engine:
         taught = nobody if schedule == "published" else teacher
         views = Views(task, preprocess, taught, device, request.seam.seed, VIEWS[schedule], 0.0, engine)
-        Path(f"{base}.json").write_text(json.dumps(searched(request, whole, task, views, judge, base)))
+        row = searched(request, whole, task, views, judge, base)
+        Path(f"{base}.json").write_text(json.dumps({"way": way, **row}))
 
 
 def done_row(row: dict[str, Any]) -> str:
@@ -134,7 +149,7 @@ def done_row(row: dict[str, Any]) -> str:
     masked, interval = test["pruned"], test["pruned"]["interval"]
     ratios = [f"{one['ratio']:.0%}" for one in row["proof"]["latency"]["comparisons"]]
     cells = (
-        row["labels"], row["recipe"]["schedule"], f"{row['epoch']} of {len(row['curve'])}", f"{row['kept']:.1%}",
+        row["labels"], row["way"], f"{row['epoch']} of {len(row['curve'])}", f"{row['kept']:.1%}",
         f"{test['original']['value']:.2%} / {test['restricted']['value']:.2%}",
         f"{masked['value']:.2%} ({interval['low']:.1%} to {interval['high']:.1%})", *ratios,
         f"{row['curve'][-1]['cpu']:.0f}",
@@ -158,26 +173,49 @@ def reached(labels: str, published: list[dict[str, float]], fast: list[dict[str,
             yield f"| {labels} | {ratio:.0%} | " + " | ".join((*cells, less)) + " |"
 
 
+def settled(labels: str, published: list[dict[str, float]], curves: dict[str, list[dict[str, float]]]) -> Iterator[str]:
+    """What each way that keeps a given share comes to at the end, and `published` where it keeps as much."""
+    for way, points in curves.items():
+        keep = WAYS[way].get("keep")
+        if keep is None or len(points) < WAYS[way]["epochs"]:
+            continue
+        first = next((k for k, p in enumerate(published) if p["kept"] <= keep), None)
+        ours = f"{points[-1]['cpu']:.0f} | {average(points[-NEAR:])}"
+        theirs = "not reached | |"
+        if first is not None:
+            near = published[max(0, first - NEAR) : first + NEAR]
+            theirs = f"{first + 1} | {published[first]['cpu']:.0f} | {average(near)}"
+        yield f"| {labels} | {keep:.0%} | {theirs} | {len(points)} | {ours} |"
+
+
+def average(points: list[dict[str, float]]) -> str:
+    """Accuracy on validation."""
+    values = [p["val"] for p in points]
+    return f"{sum(values) / len(values):.1%} ({min(values):.1%} to {max(values):.1%})"
+
+
 def write(out: Path, work: Path, models: list[Path], problems: list[str]) -> None:
-    """The table as it stands."""
-    runs = [(m, labels, s) for m in models for labels in problems for s in EPOCHS]
+    """The tables as they stand."""
+    runs = [(m, labels, way) for m in models for labels in problems for way in WAYS]
     rows = [json.loads(p.read_text()) for one in runs if (p := work / f"{name_of(*one)}.json").exists()]
+    curves = {one: points_of(work / f"{name_of(*one)}.curve.jsonl") for one in runs}
     lines = ["# SeaM's baseline", "", INTRODUCTION, ""]
     if rows:
         machine = rows[0]["environment"]
         known = ", ".join(f"{key} {machine[key]}" for key in ("cpu", "cores", "simd", "onnxruntime") if key in machine)
         lines += [f"Machine: {known}.", "", DONE, *map(done_row, rows), ""]
+    problem = [(m, labels) for m in models for labels in problems]
     lines += ["When a kept ratio was first reached, and the accuracy on validation there:", "", REACHED]
-    for model in models:
-        for labels in problems:
-            curves = [points_of(work / f"{name_of(model, labels, s)}.curve.jsonl") for s in EPOCHS]
-            lines += reached(labels, *curves)
+    for one in problem:
+        lines += reached(one[1], curves[*one, "published"], curves[*one, "fast"])
+    lines += ["", SETTLED_TITLE, "", SETTLED]
+    for one in problem:
+        lines += settled(one[1], curves[*one, "published"], {way: curves[*one, way] for way in WAYS})
     cut = [
-        f"- {labels}, {schedule}: cut off after {len(points)} of {EPOCHS[schedule]} epochs, at "
+        f"- {labels}, {way}: cut off after {len(points)} of {WAYS[way]['epochs']} epochs, at "
         f"{points[-1]['kept']:.1%} kept and {points[-1]['val']:.1%} on validation, {points[-1]['cpu']:.0f} CPU seconds."
-        for model, labels, schedule in runs
-        if (points := points_of(work / f"{name_of(model, labels, schedule)}.curve.jsonl"))
-        and len(points) < EPOCHS[schedule]
+        for (_, labels, way), points in curves.items()
+        if points and len(points) < WAYS[way]["epochs"]
     ]
     out.write_text("\n".join([*lines, "", *cut]).rstrip() + "\n")
 
@@ -191,7 +229,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/seam-baseline.md"))
     parser.add_argument("--networks", nargs="+", default=["cifar10_resnet20_dynamo"])
     parser.add_argument("--problems", nargs="+", default=PROBLEMS)
-    parser.add_argument("--schedules", nargs="*", default=list(EPOCHS), help="none: write the table alone")
+    parser.add_argument(
+        "--ways", nargs="*", default=list(WAYS), choices=list(WAYS), help="none: write the tables alone"
+    )
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     data, val = halves(given.images, given.work)
@@ -199,8 +239,8 @@ def main() -> None:
     write(given.out, given.work, models, given.problems)
     for model in models:
         for labels in given.problems:
-            for schedule in given.schedules:
-                run(model, labels, schedule, data, val, given.work)
+            for way in given.ways:
+                run(model, labels, way, data, val, given.work)
                 write(given.out, given.work, models, given.problems)
 
 
