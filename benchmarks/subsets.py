@@ -6,7 +6,8 @@
 
 With --resume the first target is searched for, and the others choose among the networks that this search visited.
 `scratch` (controls.py) needs the row of `effect`; `onnxsim` (rivals.py) and `Torch-Pruning` (torch_pruned.py) need
-`pip install onnxsim==0.8.1 torch-pruning==1.6.1`. With --only-table nothing is run: the table is of the rows that are there.
+`pip install -e .[benchmark] onnxsim==0.8.1 torch-pruning==1.6.1`. With --only-table nothing is run: the table is of the rows
+that are there.
 
 The .npz holds x_train, y_train, x_test, y_test, names (docs/data.md). Protocol: search on the training split; select on the
 first half of the test split's images of each class (the originals have seen the training images); report on the second

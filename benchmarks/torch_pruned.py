@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxscript  # noqa: F401  the exporter's: better missed before the training than after it
 import torch
 import torch_pruning as tp
 from controls import budget, share_of

@@ -114,6 +114,7 @@ def test_the_torch_module_is_the_exported_network():
 
 def test_torch_pruning_reaches_its_share_in_multiples():
     pytest.importorskip("torch_pruning", reason="torch-pruning is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
     from resnet import calibrated, loaded, multiply_adds
     from torch_pruned import Pruning
 
