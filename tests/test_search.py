@@ -477,6 +477,13 @@ def test_gates_count_what_the_graph_costs_and_shut_what_it_would_lose():
         torch.testing.assert_close(gates(x, stays), lower(left)(x).flatten(1), rtol=1e-4, atol=1e-4)
 
 
+def test_without_groups_all_gates_stay_open(monkeypatch):
+    subject = subject_of(build(DEEP))
+    monkeypatch.setattr(type(subject.channels), "groups", ())
+    assert not CRITERIA["gates"](subject).any()
+    assert ladders_by("gates", subject, 8) == []
+
+
 def test_gates_come_down_to_the_goal():
     subject = subject_of(build(DEEP))
     gates = HardConcrete(subject.module, subject.channels, 0)

@@ -20,7 +20,7 @@ from seam_onnx.search.gates import gate_values
 from seam_onnx.search.scores import sensitivities
 from seam_onnx.search.train import distillation
 
-__all__ = ["CRITERIA", "DRAWS", "Subject"]
+__all__ = ["CRITERIA", "Subject"]
 
 DRAWS = 8
 """Random combinations of the logits that are propagated back."""
@@ -46,7 +46,7 @@ class Subject:
     more: Callable[[int], Tensor]
     """At least so many further samples (N, ...)."""
     goal: float
-    """Share of its multiply-adds that it is to come to."""
+    """Share of its cost that it is to come to, whatever the target counts; `gates` count it in multiply-adds."""
     seed: int
     """Of everything random."""
 

@@ -50,7 +50,8 @@ class HardConcrete:
     def __init__(self, module: Lowered, channels: Channels, seed: int) -> None:
         self.module, device = module, next(module.parameters()).device
         self.gated = torch.zeros(len(channels.roots), dtype=torch.bool)
-        self.gated[np.concatenate([group.channels for group in channels.groups])] = True
+        for group in channels.groups:
+            self.gated[group.channels] = True
         self.gated = self.gated.to(device)
         self.roots = torch.tensor(channels.roots, device=device)
         self.readers = [

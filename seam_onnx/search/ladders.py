@@ -25,7 +25,7 @@ __all__ = ["ladders_by", "silencing"]
 def ladders_by(criterion: Criterion, subject: Subject, step: int) -> list[Ladder]:
     """One ladder a group, in multiples of `step`, by `effect` (measured) or, to compare with, another of `CRITERIA`.
 
-    Cost of `effect`: `DRAWS` backward passes, and a forward pass for each width of each group.
+    Cost of `effect`: that of `taylor`, which orders the channels within a group, and a forward pass for each of its widths.
     """
     model, channels = subject.model, subject.channels
     scores = CRITERIA.get(criterion, taylor)(subject)
