@@ -79,7 +79,7 @@ def in_torch(setup: Setup, start: Model, training: Training) -> ResNet:
     values = {name: v.const_value.numpy() for name, v in start.initializers.items() if v.const_value is not None}
     wanted = setup.task.wanted
     count = len(wanted.indices) if wanted.rest and len(wanted.unwanted) > 1 else None
-    net = calibrated(loaded(values, count), training.samples(PROBE)[0])
+    net = calibrated(loaded(values, count), training.samples(PROBE).x)
     x = setup.preprocess.normalize(setup.task.val.x[:PROBE])
     expected = setup.judge.opened(start).run(x)[0]
     with torch.no_grad():
@@ -103,7 +103,7 @@ class Pruning:
         self.net, self.training, self.whole, self.share = net, training, whole, share
         self.multiple = next(k for k in (8, 4, 1) if multiply_adds(narrowest(net, k)) <= share * whole)
         self.pruner = tp.pruner.BasePruner(
-            net, training.samples(2)[0][:2], tp.importance.GroupTaylorImportance(), global_pruning=True,
+            net, training.samples(2).x[:2], tp.importance.GroupTaylorImportance(), global_pruning=True,
             pruning_ratio=1.0, iterative_steps=STEPS, ignored_layers=[net.linear], round_to=self.multiple,
         )  # fmt: skip
 

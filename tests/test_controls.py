@@ -121,7 +121,7 @@ def test_torch_pruning_reaches_its_share_in_multiples():
     model, task = build(DEEP), toy(0, 1, 2)
     base, views = cut_head(model, task.wanted.indices, rest=False), views_of(model, task)
     training = Training(base, logits_of(base), views, Recipe(epochs=5, least=10, rounds=2))
-    net = calibrated(loaded(weights()), training.samples(32)[0])
+    net = calibrated(loaded(weights()), training.samples(32).x)
     whole = multiply_adds(net)
     accuracy = Pruning(net, training, whole, 0.4).run()
     assert 0.1 * whole < multiply_adds(net) <= 0.4 * whole

@@ -1,5 +1,6 @@
 """The search: SeaM as it is specified, and channels by measured ladders, on a toy problem of a second."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,7 @@ from seam_onnx.search.select import Ladder, rungs, select
 from seam_onnx.search.selection import Selection
 from seam_onnx.search.train import Clock, Trainer, objective
 from seam_onnx.search.training import Training
+from seam_onnx.search.trial import Trial, distance
 from seam_onnx.search.views import Batch, restricted
 from seam_onnx.search.weight import WeightSearch, largest
 from seam_onnx.surgery import NM, channel_masks, cut_head, remove_masked
@@ -893,10 +895,21 @@ def test_rows_of_a_rest_are_taught_the_classes_that_are_left():
     module = training.with_classes(base)
     batch = next(views.batches(64))
     scores, classes = module(batch.x)
-    assert torch.allclose(classes, batch.classes, atol=1e-5)
-    assert torch.allclose(scores, batch.teacher, atol=1e-5)
+    often = torch.tensor([math.log(4), 0, 0, 0, 0])  # the four others together are drawn as often as the wanted one
+    assert torch.allclose(classes + often, batch.classes, atol=1e-5)
+    assert torch.allclose(scores + often[:2], batch.teacher, atol=1e-5)
     masks = MaskSet({}, "", {"seam.rest.sum": np.array([[True, False, True, True]])})
     assert training.trainer(base, masks, module, 1).columns.tolist() == [0, 1, 3, 4]
+
+
+def test_a_refit_brings_a_rest_to_the_frequencies_of_the_task():
+    model, task = build(NET), toy(2, rest=True)
+    base, views = cut_head(model, task.wanted.indices, rest=True), views_of(model, task)
+    training = Training(base, logits_of(base), views, Recipe())
+    seen, module = training.samples(64), lower(base, logits_of(base))
+    trial = Trial(module, logits_of(base), seen, training.lessons(base, MaskSet({}, ""), seen))
+    assert distance(module, seen.x, seen.teacher) > 0.05
+    assert trial.loss(base, {}) < 1e-4
 
 
 @pytest.mark.parametrize("indices", [(0, 1, 2), (0, 1)])

@@ -13,6 +13,7 @@ import numpy as np
 
 from seam_onnx.channels import Alive, Channels, analyze
 from seam_onnx.lowering import Lowered, write_back
+from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.search.criteria import Subject
 from seam_onnx.search.ladders import ladders_by
@@ -72,13 +73,13 @@ class Cutter:
         """The best way down to a cost of `goal`, or None where nothing may go. Changes nothing here."""
         channels, recipe = analyze(model), self.training.recipe
         module = self.training.lowered(model)
-        x, share = self.training.samples(PROBE)[0], goal / self.price(channels, channels.everything())
-        subject = Subject(model, channels, module, x, lambda n: self.training.samples(n)[0], share, recipe.seed)
+        x, share = self.training.samples(PROBE).x, goal / self.price(channels, channels.everything())
+        subject = Subject(model, channels, module, x, lambda n: self.training.samples(n).x, share, recipe.seed)
         ladders = ladders_by(recipe.criterion, subject, self.width_step)
         tries = [self.rounds.propose(model, channels, alive) for alive in self.choices(channels, ladders, goal)]
         if not tries:
             return None
-        trial = self.trial(module)
+        trial = self.trial(model, module)
         tries.sort(key=lambda one: trial.loss(one[1].pruned, self.kept(one[1])))
         finalists = [self.fitted(trial, removal) for _, removal in tries[: recipe.finalists]]
         left = [self.rounds.after(channels, alive) for alive, _ in tries[: recipe.finalists]]
@@ -97,11 +98,14 @@ class Cutter:
                 found.setdefault(alive.tobytes(), alive)
         return list(found.values())
 
-    def trial(self, module: Lowered) -> Trial:
+    def trial(self, model: Model, module: Lowered) -> Trial:
         """Layers are refitted to the network before the cut where that has been trained, else to the original."""
-        reference = module if self.recover == "finetune" else self.original
-        fits = self.recover in ("finetune", "fast")
-        return Trial(reference, self.training.logits, *self.training.samples(FIT), fits=fits)
+        seen, fits = self.training.samples(FIT), self.recover in ("finetune", "fast")
+        if self.recover == "finetune":
+            lessons = self.training.lessons(model, self.rounds.masks(), seen)
+        else:
+            module, lessons = self.original, self.training.lessons(self.rounds.base, MaskSet({}, ""), seen)
+        return Trial(module, self.training.logits, seen, lessons, fits=fits)
 
     def kept(self, removal: Removal) -> Kept:
         """What a removal leaves of the network that layers are refitted to."""
@@ -122,7 +126,7 @@ class Cutter:
         """
         if len(models) == 1:
             return 0, models[0]
-        x, teacher = self.training.samples(FIT)
+        seen = self.training.samples(FIT)
         tried = []
         for model, left in zip(models, alive, strict=True):
             module, kept = self.training.trainable(model), self.share(model)
@@ -133,7 +137,7 @@ class Cutter:
                 told(trainer.loss, kept)
             fold(module)
             trained = write_back(model, module)
-            tried.append((distance(self.training.lowered(trained), x, teacher), trained))
+            tried.append((distance(self.training.lowered(trained), seen.x, seen.teacher), trained))
         best = min(range(len(tried)), key=lambda k: tried[k][0])
         return best, tried[best][1]
 

@@ -1,6 +1,7 @@
 """Networks of one search as torch modules, on their common data: ready to train, with a trainer, and their accuracy."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
@@ -46,14 +47,10 @@ class Training:
         while True:
             yield from self.views.batches(self.recipe.batch)
 
-    def samples(self, count: int) -> tuple[Tensor, Tensor]:
-        """At least `count` samples (N, ...) and the teacher's logits (N, outputs)."""
-        batches = self.some(count)
-        return torch.cat([b.x for b in batches]), torch.cat([b.teacher for b in batches])
-
-    def some(self, count: int) -> list[Batch]:
-        """Batches with at least `count` samples."""
-        return [next(self.batches) for _ in range(-(-count // self.recipe.batch))]
+    def samples(self, count: int) -> Batch:
+        """At least `count` samples."""
+        some = [next(self.batches) for _ in range(-(-count // self.recipe.batch))]
+        return Batch(*(torch.cat([getattr(b, f.name) for b in some]) for f in fields(Batch)))
 
     def lowered(self, model: Model) -> Lowered:
         """A network in torch, on the device, in evaluation mode."""
@@ -62,7 +59,7 @@ class Training:
     def trainable(self, model: Model) -> Lowered:
         """A network in torch, on the device, normalised and in training mode, with scores of single classes beside it."""
         module = self.with_classes(model) if self.recipe.classes else self.lowered(model)
-        normalise(module, self.samples(PROBE)[0])
+        normalise(module, self.samples(PROBE).x)
         self.views.engine.placed(module)
         return module.train()
 
@@ -78,9 +75,8 @@ class Training:
             return lower(model, self.logits, rows).to(self.views.device)
         if (features := features_of(model, self.logits)) is None:
             return self.lowered(model)
-        batches = self.some(FIT)
-        x, classes = torch.cat([b.x for b in batches]), torch.cat([b.classes for b in batches])
-        return Auxiliary(model, self.logits, features, x, classes)
+        seen = self.samples(FIT)
+        return Auxiliary(model, self.logits, features, seen.x, seen.classes)
 
     def left(self, model: Model) -> float:
         """Share of the multiply-adds that a network has left, at most 0.9: what learning rates and rehearsals go by."""
@@ -99,8 +95,17 @@ class Training:
             trained: parameters to change, by default all.
         """
         clock = Clock(self.recipe.rate * (1 - self.left(model)) ** 2, max(1, steps))
-        columns = torch.from_numpy(classes_left(masks, len(self.views.order))).to(self.views.device)
-        return Trainer(module, self.recipe, clock, trained, self.views.engine, columns)
+        return Trainer(module, self.recipe, clock, trained, self.views.engine, self.columns(masks))
+
+    def columns(self, masks: MaskSet) -> Tensor:
+        """Which of the teacher's classes a network still scores, that these masks left: int64 (classes left,)."""
+        return torch.from_numpy(classes_left(masks, len(self.views.order))).to(self.views.device)
+
+    def lessons(self, model: Model, masks: MaskSet, seen: Batch) -> dict[str, Tensor]:
+        """What the teacher gives for the values of a network that these masks left: (B, outputs or classes) by name."""
+        if (scores := class_scores(model)) is not None:
+            return {scores: seen.classes[:, self.columns(masks)]}
+        return {self.logits: seen.teacher}
 
     def accuracy(self, model: Model) -> float:
         """On validation."""

@@ -1,11 +1,14 @@
 """How good a network is by the teacher, and a cut that has not been trained yet, after the closed-form refit."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from seam_onnx.lowering import Lowered, lower
 from seam_onnx.model import Model
 from seam_onnx.search.refit import Kept, observe, refit
+from seam_onnx.search.views import Batch
 
 __all__ = ["Trial", "distance"]
 
@@ -16,16 +19,18 @@ class Trial:
     Args:
         original: the network that they were cut from.
         logits: name of its value with the scores.
-        x: samples (N, ...).
-        teacher: logits (N, outputs) that are wanted for them.
+        seen: samples, with what is wanted for them.
+        lessons: what the teacher gives for some of the values (N, ...), by name: it stands for what the original has there.
         fits: whether weights may change at all.
     """
 
-    def __init__(self, original: Lowered, logits: str, x: Tensor, teacher: Tensor, *, fits: bool = True) -> None:
-        self.logits, self.x, self.teacher, self.fits = logits, x, teacher, fits
-        half = len(x) // 2
-        self.seen, self.fresh = x[:half], x[half:]
-        self.observed = {**observe(original, x), logits: teacher} if fits else {}
+    def __init__(
+        self, original: Lowered, logits: str, seen: Batch, lessons: Mapping[str, Tensor], *, fits: bool = True
+    ) -> None:
+        self.logits, self.x, self.teacher, self.fits = logits, seen.x, seen.teacher, fits
+        half = len(seen.x) // 2
+        self.seen, self.fresh = seen.x[:half], seen.x[half:]
+        self.observed = {**observe(original, seen.x), **lessons} if fits else {}
         self.half = {name: value[: len(value) // 2] for name, value in self.observed.items()}
 
     def fitted(self, model: Model, kept: Kept) -> Lowered:

@@ -2,8 +2,11 @@
 
 A *view* is one pass over the data: its own draw of other classes, its own crops and flips. A few views are made and
 used in turn, so that the teacher runs once a view and not once an epoch.
+
+The teacher answers as if classes were as frequent as they are here, see `prior_shift`.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -32,9 +35,10 @@ class Batch:
     y: Tensor
     """int64 (B,), labels of the task, -1 of mixtures of two images."""
     teacher: Tensor
-    """float32 (B, outputs): logits of the original restricted to the wanted outputs."""
+    """float32 (B, outputs): logits of the original restricted to the wanted outputs, at the task's frequencies."""
     classes: Tensor
-    """float32 (B, classes): logits of the original, the wanted classes first, then the others, ascending."""
+    """float32 (B, classes): logits of the original at the task's frequencies, the wanted classes first, then the others,
+    ascending."""
 
 
 class Views:
@@ -68,6 +72,7 @@ class Views:
         self.mix = mix if preprocess.augment else 0.0
         self.count = len(draw(task.train.y, task.wanted, np.random.default_rng(0)))
         self.order = torch.tensor((*task.wanted.indices, *task.wanted.unwanted), device=device)
+        self.shift = prior_shift(task.wanted).to(device)
         size = self.count * (task.train.x[0].nbytes + 4 * len(self.order))
         self.most = max(1, min(most, MEMORY // max(1, size))) if preprocess.augment else 1
         self.made: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -95,7 +100,7 @@ class Views:
             x, y = mixed(x, torch.from_numpy(self.task.train.y[chosen]), self.mix, self.generator)
             x, y = x.to(self.device), y.to(self.device)
             answers = [self.taught(normalised(part, self.preprocess)) for part in torch.split(x, 256)]
-            classes = torch.cat(answers)[:, self.order]
+            classes = torch.cat(answers)[:, self.order] + self.shift
             self.made.append((x, y, restricted(classes, self.task.wanted), classes))
         return self.made[index]
 
@@ -104,6 +109,20 @@ class Views:
         """The teacher's logits (B, classes) of normalised images."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.engine.low):
             return self.teacher(self.engine.arranged(x)).float()
+
+
+def prior_shift(wanted: Wanted) -> Tensor:
+    """What the frequencies of a task's classes add to the original's logits: float32 (classes,), the wanted ones first.
+
+    A classifier answers by how frequent classes were when it was trained; for other frequencies the log of their quotient is
+    added (Saerens, Latinne, Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities", Neural
+    Computation 14, 2002, eq. 2.4). Here all n classes behind a rest together are drawn as often as a single wanted one
+    (`seam_onnx.task.draw`). The original is taken to have seen all equally often, so its wanted ones gain log(n).
+    """
+    shift = torch.zeros(wanted.classes)
+    if wanted.rest:
+        shift[: len(wanted.indices)] = math.log(len(wanted.unwanted))
+    return shift
 
 
 def restricted(classes: Tensor, wanted: Wanted) -> Tensor:
