@@ -14,7 +14,7 @@ from seam_onnx.data import Dataset, Splits
 from seam_onnx.errors import DataError
 from seam_onnx.labels import Wanted
 
-__all__ = ["Task", "draw", "make_task"]
+__all__ = ["Task", "draw", "make_task", "prior_shift"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,10 @@ def make_task(wanted: Wanted, splits: Splits, seed: int = 0) -> Task:
         parts[name] = relabelled(part, wanted, name)
     notes = list(splits.notes)
     if wanted.rest:
-        notes.append("validation and test hold as many other images as one wanted label has on average")
+        notes.append(
+            "training, validation and test hold as many other images as one wanted label has on average, "
+            "and answers are learnt at these frequencies"
+        )
     val, test = (balanced(*parts[name], wanted, seed) for name in ("validation", "test"))
     return Task(wanted, parts["train"][0], val[0], test[0], (val[1], test[1]), tuple(notes))
 
@@ -71,6 +74,20 @@ def draw(labels: NDArray[np.int64], wanted: Wanted, rng: np.random.Generator) ->
     mine, others = np.flatnonzero(labels != rest), np.flatnonzero(labels == rest)
     count = min(len(others), max(1, round(len(mine) / rest)))
     return np.sort(np.concatenate([mine, rng.permutation(others)[:count]]))
+
+
+def prior_shift(wanted: Wanted) -> NDArray[np.float32]:
+    """What the frequencies of a task's classes add to the original's logits: (classes,), the wanted ones first.
+
+    A classifier answers by how frequent classes were when it was trained; for other frequencies the log of their quotient is
+    added (Saerens, Latinne, Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities", Neural
+    Computation 14, 2002, eq. 2.4). All n classes behind a rest together are as frequent here as a single wanted one, see
+    `draw`. The original is taken to have seen all equally often, so its wanted ones gain log(n).
+    """
+    shift = np.zeros(wanted.classes, np.float32)
+    if wanted.rest:
+        shift[: len(wanted.indices)] = np.log(len(wanted.unwanted))
+    return shift
 
 
 def balanced(part: Dataset, old: NDArray[np.int64], wanted: Wanted, seed: int) -> tuple[Dataset, NDArray[np.int64]]:

@@ -3,10 +3,9 @@
 A *view* is one pass over the data: its own draw of other classes, its own crops and flips. A few views are made and
 used in turn, so that the teacher runs once a view and not once an epoch.
 
-The teacher answers as if classes were as frequent as they are here, see `prior_shift`.
+The teacher answers as if classes were as frequent as they are here, see `seam_onnx.task.prior_shift`.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from seam_onnx.data import Preprocess
 from seam_onnx.labels import Wanted
 from seam_onnx.search.augment import augmented, mixed
 from seam_onnx.search.engine import PLAIN, Engine
-from seam_onnx.task import Task, draw
+from seam_onnx.task import Task, draw, prior_shift
 
 __all__ = ["Batch", "Views", "evaluate", "normalised", "restricted"]
 
@@ -72,7 +71,7 @@ class Views:
         self.mix = mix if preprocess.augment else 0.0
         self.count = len(draw(task.train.y, task.wanted, np.random.default_rng(0)))
         self.order = torch.tensor((*task.wanted.indices, *task.wanted.unwanted), device=device)
-        self.shift = prior_shift(task.wanted).to(device)
+        self.shift = torch.from_numpy(prior_shift(task.wanted)).to(device)
         size = self.count * (task.train.x[0].nbytes + 4 * len(self.order))
         self.most = max(1, min(most, MEMORY // max(1, size))) if preprocess.augment else 1
         self.made: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -109,20 +108,6 @@ class Views:
         """The teacher's logits (B, classes) of normalised images."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.engine.low):
             return self.teacher(self.engine.arranged(x)).float()
-
-
-def prior_shift(wanted: Wanted) -> Tensor:
-    """What the frequencies of a task's classes add to the original's logits: float32 (classes,), the wanted ones first.
-
-    A classifier answers by how frequent classes were when it was trained; for other frequencies the log of their quotient is
-    added (Saerens, Latinne, Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities", Neural
-    Computation 14, 2002, eq. 2.4). Here all n classes behind a rest together are drawn as often as a single wanted one
-    (`seam_onnx.task.draw`). The original is taken to have seen all equally often, so its wanted ones gain log(n).
-    """
-    shift = torch.zeros(wanted.classes)
-    if wanted.rest:
-        shift[: len(wanted.indices)] = math.log(len(wanted.unwanted))
-    return shift
 
 
 def restricted(classes: Tensor, wanted: Wanted) -> Tensor:
