@@ -44,8 +44,11 @@ WAYS: dict[str, dict[str, Any]] = {
     "fast": {"schedule": "fast", "epochs": 30},
     "fast keep=0.1": {"schedule": "fast", "epochs": 30, "keep": 0.1},
     "fast keep=0.06": {"schedule": "fast", "epochs": 30, "keep": 0.06},
+    "fast keep=0.1 tune=15": {"schedule": "fast", "epochs": 30, "keep": 0.1, "tune": 15},
+    "fast keep=0.06 tune=15": {"schedule": "fast", "epochs": 30, "keep": 0.06, "tune": 15},
 }
-"""What each way asks for. Without `keep` the epoch must lose nothing; with it, it keeps no more than that."""
+"""What each way asks for. Without `keep` the epoch must lose nothing; with it, it keeps no more than that; with `tune` the
+weights that stay are trained afterwards, which SeaM does not do."""
 VIEWS = {"published": 80, "fast": 12}
 """Augmented copies of the training data: SeaM augments anew every epoch, memory allows about so many."""
 NEAR = 5

@@ -192,7 +192,8 @@ def find_weights(setup: Setup, views: Views) -> Outcome:
     pruned = remove_channels(masked, plan_removal(masked, analyze(masked), setup.step))
     judge.check_surgery(masked, pruned)
     accuracy = found.curve[found.epoch - 1].val
-    return Outcome("weight", pruned, found.masks, "head", recipe, found.kept, accuracy, found.curve)
+    recover = "finetune" if recipe.tune else "head"
+    return Outcome("weight", pruned, found.masks, recover, recipe, found.kept, accuracy, found.curve)
 
 
 def restricted(setup: Setup, outcome: Outcome, why: str) -> Outcome:

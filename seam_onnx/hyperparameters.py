@@ -74,6 +74,9 @@ class SeamRecipe:
     """Weight of distillation against the labels, 0 to 1; schedule published has none."""
     temperature: Positive = 3.0
     """Of distillation."""
+    tune: NotNegative = 0.0
+    """Schedule fast: passes over the data in which the weights that stay are trained, once their masks are chosen; with 0
+    they are the original's, as in SeaM."""
     mask_rate: Positive = 0.05
     """Adam's rate for masks; schedule fast scales it by 1000 / steps."""
     head_rate: Positive = 0.1

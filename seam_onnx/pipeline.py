@@ -127,6 +127,8 @@ def check_weights(request: Request) -> None:
     published = request.seam.schedule == "published"
     if published and {engine.low for engine in engines(request.engine, "cpu")} == {True}:
         raise UsageError(f"engine {request.engine!r}", "is not SeaM as published, which is fp32", "leave it out")
+    if published and request.seam.tune:
+        raise UsageError("--tune", "is not SeaM's", "leave it out, or take --schedule fast")
     if request.seam.nm is not None:
         parse_nm(request.seam.nm)
         if published:

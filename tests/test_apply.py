@@ -92,6 +92,16 @@ def test_single_weights(tmp_path):
     assert all(name.startswith("seam.head") for name in one.values)  # nothing else was trained
 
 
+def test_single_weights_that_were_tuned(tmp_path):
+    seam_recipe = SeamRecipe(epochs=4, batch=16, keep=0.3, tune=2)
+    given = Request(DIGITS, "3", DATA, tmp_path / "x.onnx", granularity="weight", seam=seam_recipe)
+    report = reengineer(given)
+    one = solution(given.output)
+    assert serialized(rebuild(load(DIGITS), one)) == given.output.read_bytes()
+    assert not all(name.startswith("seam.head") for name in one.values)
+    assert report.search.recover == "finetune"
+
+
 def test_only_metadata_come_after_the_proof(pets):
     model, one = load(DIGITS), solution(pets)
     proved, file = onnx.ModelProto.FromString(serialized(assemble(model, one))), onnx.load(pets)

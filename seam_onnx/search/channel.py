@@ -20,7 +20,7 @@ from seam_onnx.search.cut import Cutter
 from seam_onnx.search.normalise import fold
 from seam_onnx.search.price import price_of
 from seam_onnx.search.rounds import Rounds
-from seam_onnx.search.train import Recipe, Trainer, affine_only, snapshot
+from seam_onnx.search.train import Recipe, Trainer, affine_only, cycle
 from seam_onnx.search.training import Training
 from seam_onnx.search.views import Views, evaluate
 
@@ -153,21 +153,20 @@ class ChannelSearch:
         trainer = self.training.trainer(
             self.model, masks, module, steps, affine_only(module) if self.recover == "bn" else None
         )
-        clock = trainer.clock
-        period, best, state = max(self.training.epoch, clock.total // READINGS), -1.0, None
-        while clock.done < clock.total:
-            trainer.step(next(self.training.batches))
+        total = trainer.clock.total
+
+        def told() -> None:
             self.done += 1
             figures = {"loss": trainer.loss, "accuracy": trainer.accuracy, "kept": kept}
             self.observer(Event(stage, self.done, max(self.total, self.done), figures))
-            if clock.done >= clock.total or (choose and clock.done % period == 0):
-                accuracy = evaluate(module.eval(), self.training.views)
-                self.note(stage, trainer, accuracy)
-                if choose and accuracy >= best:
-                    best, state = accuracy, snapshot(module)
-                module.train()
-        if state is not None:
-            module.load_state_dict(state)
+
+        def read() -> float:
+            accuracy = evaluate(module, self.training.views)
+            self.note(stage, trainer, accuracy)
+            return accuracy
+
+        period = max(self.training.epoch, total // READINGS) if choose else total
+        cycle(trainer, self.training.batches, period, told, read)
         fold(module)
         self.model = write_back(self.model, module)
 

@@ -7,7 +7,7 @@ consistent", CVPR 2022, arXiv 2106.05237).
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from seam_onnx.lowering import Lowered
 from seam_onnx.search.engine import PLAIN, Engine
 from seam_onnx.search.views import Batch
 
-__all__ = ["Clock", "Recipe", "Trainer", "affine_only", "objective", "snapshot"]
+__all__ = ["Clock", "Recipe", "Trainer", "affine_only", "cycle", "objective", "snapshot"]
 
 BETAS = (0.9, 0.99)
 """Of AdamW; the second is short, since rounds are."""
@@ -89,6 +89,30 @@ class Trainer:
         self.loss = loss if math.isnan(self.loss) else self.loss + 0.05 * (loss - self.loss)
         if not math.isnan(accuracy):
             self.accuracy = accuracy if math.isnan(self.accuracy) else self.accuracy + 0.05 * (accuracy - self.accuracy)
+
+
+def cycle(
+    trainer: Trainer, batches: Iterator[Batch], period: int, told: Callable[[], None], read: Callable[[], float]
+) -> None:
+    """All steps of a trainer's clock; then its module is what it was at the best reading, the latest of equal ones.
+
+    Args:
+        trainer: its clock has not begun.
+        batches: as many as it takes.
+        period: steps between readings; the last step is followed by one in any case.
+        told: called after each step.
+        read: accuracy of the module, which is in evaluation mode while it is called.
+    """
+    module, clock, best = trainer.module, trainer.clock, -1.0
+    while clock.done < clock.total:
+        trainer.step(next(batches))
+        told()
+        if clock.done % period == 0 or clock.done >= clock.total:
+            module.eval()
+            if (accuracy := read()) >= best:
+                best, state = accuracy, snapshot(module)
+            module.train()
+    module.load_state_dict(state)
 
 
 def snapshot(module: Lowered) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Networks of one search as torch modules, on their common data: ready to train, with a trainer, and their accuracy."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import fields
 
 import torch
@@ -40,12 +40,7 @@ class Training:
         self.total = max(recipe.least, round(recipe.epochs * self.epoch))
         self.round = round(self.total * recipe.cut / recipe.rounds)
         self.macs = price_of(base, macs)
-        self.batches = self.endless()
-
-    def endless(self) -> Iterator[Batch]:
-        """Batches of one view after the other."""
-        while True:
-            yield from self.views.batches(self.recipe.batch)
+        self.batches = views.endless(recipe.batch)
 
     def samples(self, count: int) -> Batch:
         """At least `count` samples."""

@@ -87,6 +87,11 @@ class Views:
             chosen = order[start : start + size]
             yield Batch(normalised(x[chosen], self.preprocess), y[chosen], teacher[chosen], classes[chosen])
 
+    def endless(self, size: int) -> Iterator[Batch]:
+        """Epoch after epoch."""
+        while True:
+            yield from self.batches(size)
+
     def steps(self, size: int) -> int:
         """Batches an epoch."""
         return max(1, self.count // min(size, self.count))

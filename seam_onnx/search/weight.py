@@ -28,39 +28,14 @@ from seam_onnx.model import Model
 from seam_onnx.progress import Event, Observer, Point, silent
 from seam_onnx.search.schedules import make_schedule
 from seam_onnx.search.selection import Course, Selection
+from seam_onnx.search.straight_through import largest, straight_through
 from seam_onnx.search.train import objective
+from seam_onnx.search.tune import tuned
 from seam_onnx.search.views import Batch, Views, evaluate
 from seam_onnx.surgery.logits import SEAM_HEAD
-from seam_onnx.surgery.sparsity import NM, fits, parse_nm, reduction_axes
+from seam_onnx.surgery.sparsity import fits, parse_nm, reduction_axes
 
 __all__ = ["SeamRecipe", "WeightsFound", "mask_elements", "search_weights"]
-
-
-class StraightThrough(torch.autograd.Function):
-    """Bits for masks; backwards the incoming gradient, clipped to [-1, 1], passes unchanged."""
-
-    @staticmethod
-    def forward(context: object, mask: Tensor, bits: Tensor) -> Tensor:
-        """The bits."""
-        return bits.clone()
-
-    @staticmethod
-    def backward(context: object, gradient: Tensor) -> tuple[Tensor, None]:
-        """Clip the gradient; there is no gate on |M|."""
-        return gradient.clamp(-1, 1), None
-
-
-def straight_through(mask: Tensor, bits: Tensor) -> Tensor:
-    """The bits of a mask, with its gradient."""
-    passed: Tensor = StraightThrough.apply(mask, bits)
-    return passed
-
-
-def largest(mask: Tensor, axis: int, pattern: NM) -> Tensor:
-    """True for the N largest of every M consecutive elements along the axis, whose length is a multiple of M."""
-    last = mask.movedim(axis, -1)
-    order = last.reshape(*last.shape[:-1], -1, pattern.m).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
-    return torch.lt(order, pattern.n).reshape(last.shape).movedim(-1, axis)
 
 
 def mask_elements(model: Model) -> dict[str, int]:
@@ -89,15 +64,15 @@ class WeightsFound:
     """What the search gives."""
 
     model: Model
-    """The model with its trained head; original weights untouched."""
+    """The model with its trained head; original weights untouched, unless those that stay were tuned."""
     masks: MaskSet
-    """Of the chosen epoch."""
+    """Of the chosen epoch of the search."""
     kept: float
     """Share of mask elements that stay."""
     curve: tuple[Point, ...]
-    """Epoch by epoch."""
+    """Epoch by epoch, those of tuning last."""
     epoch: int
-    """The chosen one."""
+    """The chosen one, counted from 1."""
 
 
 class WeightSearch:
@@ -247,4 +222,9 @@ def search_weights(
     course = search.run(course, state)
     search.put(course.head)
     trained, masks = write_back(model, search.module), MaskSet(course.masks, model.sha256)
-    return WeightsFound(trained, masks, course.curve[course.epoch - 1].kept, tuple(course.curve), course.epoch)
+    kept, curve, epoch = course.curve[course.epoch - 1].kept, tuple(course.curve), course.epoch
+    if recipe.tune:
+        trained, points = tuned(trained, masks, kept, views, recipe, observer)
+        best = max(range(len(points)), key=lambda k: (points[k].val, k))
+        curve, epoch = (*curve, *points), len(curve) + best + 1
+    return WeightsFound(trained, masks, kept, curve, epoch)
