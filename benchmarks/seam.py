@@ -70,8 +70,8 @@ REACHED = (
 SETTLED_TITLE = f"""Single readings scatter by a point and a half. At equal ratios, accuracy on validation as the mean (and
 range) of the {2 * NEAR} readings around the first epoch that keeps so much, or of the last {NEAR} where it was asked for:"""
 SETTLED = (
-    "| labels | kept | published: epoch | CPU seconds | validation | fast: epochs | CPU seconds | validation |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| labels | way | kept | published: epoch | CPU seconds | validation | epochs | CPU seconds | validation |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -188,7 +188,7 @@ def settled(labels: str, published: list[dict[str, float]], curves: dict[str, li
         if first is not None:
             near = published[max(0, first - NEAR) : first + NEAR]
             theirs = f"{first + 1} | {published[first]['cpu']:.0f} | {average(near)}"
-        yield f"| {labels} | {keep:.0%} | {theirs} | {len(points)} | {ours} |"
+        yield f"| {labels} | {way} | {keep:.0%} | {theirs} | {len(points)} | {ours} |"
 
 
 def average(points: list[dict[str, float]]) -> str:
