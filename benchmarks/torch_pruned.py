@@ -31,7 +31,7 @@ from seam_onnx.finding import Setup
 from seam_onnx.model import Model
 from seam_onnx.search import ChannelSearch, CostAim, Engine, Recipe, Views, evaluate, fastest_engine
 from seam_onnx.search.channel import READINGS
-from seam_onnx.search.train import Clock, Trainer, objective, snapshot
+from seam_onnx.search.train import Clock, Trainer, cycle, objective
 from seam_onnx.search.training import FIT, PROBE, Training
 from seam_onnx.surgery import cut_head
 from seam_onnx.surgery.logits import logits_of
@@ -147,15 +147,8 @@ class Pruning:
         clock = Clock(recipe.rate * (1 - left) ** 2, steps)
         columns = torch.arange(len(views.order))
         trainer = Trainer(self.net.train(), recipe, clock, engine=views.engine, columns=columns)
-        period, best, state = max(self.training.epoch, steps // READINGS), -1.0, snapshot(self.net)
-        while clock.done < steps:
-            trainer.step(next(self.training.batches))
-            if clock.done >= steps or (choose and clock.done % period == 0):
-                if (accuracy := evaluate(self.net.eval(), views)) >= best:
-                    best, state = accuracy, snapshot(self.net)
-                self.net.train()
-        self.net.load_state_dict(state)
-        return best
+        period = max(self.training.epoch, steps // READINGS) if choose else steps
+        return cycle(trainer, self.training.batches, period, lambda: None, lambda: evaluate(self.net, views))[1]
 
 
 def narrowest(net: ResNet, width: int) -> ResNet:

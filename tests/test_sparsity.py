@@ -93,9 +93,13 @@ def test_prune_writes_the_pattern_and_says_where(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(("--nm", "5:4"), "is not N:M"), (("--nm", "2:4", "--schedule", "published"), "--schedule fast")],
+    [
+        (("--nm", "5:4"), "is not N:M"),
+        (("--nm", "2:4", "--schedule", "published"), "--schedule fast"),
+        (("--tune", "3", "--schedule", "published"), "--tune: is not SeaM's"),
+    ],
 )
-def test_prune_refuses_a_pattern_it_cannot_serve(words, said, monkeypatch, capsys, tmp_path):
+def test_prune_refuses_what_masks_on_weights_cannot_serve(words, said, monkeypatch, capsys, tmp_path):
     prune = (
         "prune",
         DIGITS / "model.onnx",

@@ -93,7 +93,7 @@ class Trainer:
 
 def cycle(
     trainer: Trainer, batches: Iterator[Batch], period: int, told: Callable[[], None], read: Callable[[], float]
-) -> None:
+) -> tuple[int, float]:
     """All steps of a trainer's clock; then its module is what it was at the best reading, the latest of equal ones.
 
     Args:
@@ -102,17 +102,22 @@ def cycle(
         period: steps between readings; the last step is followed by one in any case.
         told: called after each step.
         read: accuracy of the module, which is in evaluation mode while it is called.
+
+    Returns:
+        which reading that is, counted from 0, and its accuracy.
     """
-    module, clock, best = trainer.module, trainer.clock, -1.0
+    module, clock, readings, best = trainer.module, trainer.clock, 0, (0, -1.0)
     while clock.done < clock.total:
         trainer.step(next(batches))
         told()
         if clock.done % period == 0 or clock.done >= clock.total:
             module.eval()
-            if (accuracy := read()) >= best:
-                best, state = accuracy, snapshot(module)
+            if (accuracy := read()) >= best[1]:
+                best, state = (readings, accuracy), snapshot(module)
+            readings += 1
             module.train()
     module.load_state_dict(state)
+    return best
 
 
 def snapshot(module: Lowered) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ __all__ = ["tuned"]
 
 def tuned(
     model: Model, masks: MaskSet, kept: float, views: Views, recipe: SeamRecipe, observer: Observer
-) -> tuple[Model, tuple[Point, ...]]:
+) -> tuple[Model, tuple[Point, ...], int]:
     """The model under its masks, trained for `recipe.tune` epochs.
 
     Args:
@@ -37,15 +37,15 @@ def tuned(
         observer: told of every step and reading.
 
     Returns:
-        the model, zeros where the masks have them, and the readings.
+        the model, zeros where the masks have them; the readings; which of them it has, counted from 0.
     """
     module = lower(apply_masks(model, masks)).to(views.device)
     normalise(module, next(views.batches(PROBE)).x)
     views.engine.placed(module)
     hold(module, masks)
-    rates, epoch = Recipe(distill=recipe.distill, temperature=recipe.temperature), views.steps(recipe.batch)
-    clock = Clock(rates.rate * (1 - kept) ** 2, max(1, round(recipe.tune * epoch)))
-    trainer = Trainer(module.train(), rates, clock, engine=views.engine)
+    usual, epoch = Recipe(distill=recipe.distill, temperature=recipe.temperature), views.steps(recipe.batch)
+    clock = Clock(usual.rate * (1 - kept) ** 2, max(1, round(recipe.tune * epoch)))
+    trainer = Trainer(module.train(), usual, clock, engine=views.engine)
     points: list[Point] = []
 
     def told() -> None:
@@ -59,9 +59,9 @@ def tuned(
         observer(Event("recover", clock.done, clock.total, {"val": accuracy, "kept": kept}))
         return accuracy
 
-    cycle(trainer, views.endless(recipe.batch), epoch, told, read)
+    best, _ = cycle(trainer, views.endless(recipe.batch), epoch, told, read)
     fold(module)
-    return write_back(model, module), tuple(points)
+    return write_back(model, module), tuple(points), best
 
 
 def hold(module: Lowered, masks: MaskSet) -> None:

@@ -224,7 +224,6 @@ def search_weights(
     trained, masks = write_back(model, search.module), MaskSet(course.masks, model.sha256)
     kept, curve, epoch = course.curve[course.epoch - 1].kept, tuple(course.curve), course.epoch
     if recipe.tune:
-        trained, points = tuned(trained, masks, kept, views, recipe, observer)
-        best = max(range(len(points)), key=lambda k: (points[k].val, k))
+        trained, points, best = tuned(trained, masks, kept, views, recipe, observer)
         curve, epoch = (*curve, *points), len(curve) + best + 1
     return WeightsFound(trained, masks, kept, curve, epoch)
