@@ -1,6 +1,6 @@
 """The numbers of a search. They stand apart from it so that a recipe can be read and written without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from seam_onnx.values import Count, Natural, NotNegative, Positive, Share
@@ -13,6 +13,8 @@ Price = Literal["latency", "macs"]
 """What a search towards a latency pays with."""
 Schedule = Literal["fast", "published"]
 """How masks on single weights move."""
+FAST = {"when": ("schedule", "fast")}
+"""Metadata of a field that SeaM as published has no use for."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,22 @@ class SeamRecipe:
     """Samples a step."""
     schedule: Schedule = "fast"
     """How single weights go: fast (down to --keep, on time), published (SeaM's, which wants 300 epochs)."""
-    keep: Share | None = None
+    keep: Share | None = field(default=None, metadata=FAST)
     """Schedule fast: share of the weights to come down to [0.06; with --nm what the pattern leaves]."""
-    nm: str | None = None
+    nm: str | None = field(default=None, metadata=FAST)
     """Schedule fast: at most N of M consecutive input weights stay, e.g. 2:4 for TensorRT's sparse kernels."""
     distill: Share = 0.7
     """Weight of distillation against the labels, 0 to 1; schedule published has none."""
     temperature: Positive = 3.0
     """Of distillation."""
-    tune: NotNegative = 0.0
+    tune: NotNegative = field(default=0.0, metadata=FAST)
     """Schedule fast: passes over the data in which the weights that stay are trained, once their masks are chosen; with 0
     they are the original's, as in SeaM."""
     mask_rate: Positive = 0.05
     """Adam's rate for masks; schedule fast scales it by 1000 / steps."""
     head_rate: Positive = 0.1
     """Adam's rate for the new head."""
-    alpha: NotNegative = 1.0
+    alpha: NotNegative = field(default=1.0, metadata={"when": ("schedule", "published")})
     """Schedule published: weight of the kept ratio in the loss; schedule fast finds it."""
     seed: Count = 0
     """Of everything random."""

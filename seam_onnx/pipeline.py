@@ -118,8 +118,6 @@ def check_request(request: Request) -> None:
             raise UsageError(f"{name} {given!r}", "is unknown", f"choose from {', '.join(known)}")
     if request.granularity == "weight":
         check_weights(request)
-    if request.resume_from is not None and request.granularity != "channel":
-        raise UsageError("--resume-from", "serves granularity channel alone", "leave one of them out")
 
 
 def check_weights(request: Request) -> None:
@@ -127,12 +125,8 @@ def check_weights(request: Request) -> None:
     published = request.seam.schedule == "published"
     if published and {engine.low for engine in engines(request.engine, "cpu")} == {True}:
         raise UsageError(f"engine {request.engine!r}", "is not SeaM as published, which is fp32", "leave it out")
-    if published and request.seam.tune:
-        raise UsageError("--tune", "is not SeaM's", "leave it out, or take --schedule fast")
     if request.seam.nm is not None:
         parse_nm(request.seam.nm)
-        if published:
-            raise UsageError("--nm", "is not SeaM's", "leave it out, or take --schedule fast")
 
 
 def check_output(request: Request, model: Model) -> None:

@@ -26,6 +26,10 @@ STDOUT = Path("-")
 """Where JSON may go instead of a file."""
 
 
+OF_CHANNELS = {"when": ("granularity", "channel")}
+"""Metadata of a field that masks on single weights have no use for."""
+
+
 def starts(section: str, name: str | None = None, **more: Any) -> dict[str, Any]:
     """Metadata of a field with which a section begins, and its name there where that is another."""
     return {"section": section, **({} if name is None else {"name": name}), **more}
@@ -80,11 +84,11 @@ class Request:
     """Size of a symbolic input dimension, name=size."""
     granularity: Granularity = field(default="channel", metadata=starts("search"))
     """channel: removable; weight: single weights, after SeaM."""
-    target: str = "macs=0.3"
+    target: str = field(default="macs=0.3", metadata=OF_CHANNELS)
     """What to reach: macs=, params= or latency=RATIO of the original, or max-drop=POINTS of accuracy on validation."""
-    resume_from: Path | None = None
+    resume_from: Path | None = field(default=None, metadata=OF_CHANNELS)
     """Masks file of an earlier prune: choose among the networks that it visited instead of searching."""
-    recover: Recover = "finetune"
+    recover: Recover = field(default="finetune", metadata=OF_CHANNELS)
     """What to change of what stays: none, bn (normalisation), fast (least squares), finetune (both, then training)."""
     width_step: Natural | Literal["auto"] = 8
     """Widths stay multiples of this; auto: of what --provider computes at a time on this machine."""
@@ -94,7 +98,7 @@ class Request:
     """Where torch searches: auto, cpu, cuda."""
     engine: str = "auto"
     """How torch computes: auto (timed), fp32 or bf16, and threads if they matter, as in bf16/2."""
-    recipe: Recipe = field(default_factory=Recipe, metadata={"when": ("granularity", "channel")})
+    recipe: Recipe = field(default_factory=Recipe, metadata=OF_CHANNELS)
     """Of the channel search."""
     seam: SeamRecipe = field(default_factory=SeamRecipe, metadata={"when": ("granularity", "weight")})
     """Of the weight search."""

@@ -6,7 +6,7 @@
 1. A field is a key; the fields of a dataclass in a field are keys beside it. A field whose metadata name a `section`
    begins one, the fields after it stay in it; `name` is another name in a recipe, `key=False` makes it no key at all.
 2. A name that several of the dataclasses have is one key. Its value goes to each place; where only one of two places is
-   in force (`when=(field, value)`), that one decides its type and default.
+   in force (`when=(field, value)`), that one decides its type and default; where none is, the key may only be left alone.
 3. A key's sentence is the string under the field. The command's help, recipes and docs are made of it.
 """
 
@@ -42,8 +42,12 @@ class Place:
     """Its type."""
     default: Any
     """MISSING where it has to be given."""
-    when: tuple[str, str] | None
-    """(name of another key, its value) for which this place is in force; None: always."""
+    when: tuple[tuple[str, str], ...]
+    """(name of another key, its value) for all of which this place is in force."""
+
+    def in_force(self, chosen: Mapping[str, Any]) -> bool:
+        """Whether a value here counts, given the values of other keys."""
+        return all(chosen.get(name) == value for name, value in self.when)
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,17 @@ class Key:
         found: dict[str, str] = {}
         for place in self.places:
             if place.default is not MISSING and plain(place.default) not in _NOTHING:
-                case = f"{place.when[1]}: " if place.when and found else ""
+                case = f"{place.when[-1][1]}: " if place.when and found else ""
                 found.setdefault(_shown(place.default), case)
         return "; ".join(case + text for text, case in found.items())
 
-    def waits(self) -> bool:
-        """Whether the value of another key has to be known first."""
-        return any(place.when for place in self.places)
+    def waits(self) -> int:
+        """How many values of other keys have to be known first."""
+        return max(len(place.when) for place in self.places)
 
     def place(self, chosen: Mapping[str, Any]) -> Place:
-        """The place in force, given the values of other keys."""
-        return next((p for p in self.places if p.when and chosen.get(p.when[0]) == p.when[1]), self.places[0])
+        """The place in force, given the values of other keys; the first where none is."""
+        return next((p for p in self.places if p.in_force(chosen)), self.places[0])
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ class Settings(dict[str, Setting]):
             fixed: values of fields that are no keys.
 
         Raises:
-            UsageError: a value of the wrong type, named by its origin; a required one that is missing.
+            UsageError: a value of the wrong type, named by its origin; a required one that is missing; one that counts
+                for nothing as another key stands, unless it is the default (a dumped recipe holds all keys).
         """
         keys = keys_of(outer)
         given = {name: s for name, s in self.items() if name in keys and s.value is not None}
@@ -122,6 +127,8 @@ class Settings(dict[str, Setting]):
             force = key.place(chosen)
             if key.name in given:
                 value = _read(force, given[key.name])
+                if not force.in_force(chosen) and value != force.default:
+                    raise _idle(force, given[key.name].origin, chosen)
                 values |= {place.path: value for place in key.places if _fits(place.hint, value)}
             elif (value := force.default) is MISSING:
                 raise _missing(key)
@@ -131,7 +138,7 @@ class Settings(dict[str, Setting]):
 
 def _keys_of(outer: type) -> Mapping[str, Key]:
     found: dict[str, Key] = {}
-    for name, key, text, place in _walk(outer, "", (), None):
+    for name, key, text, place in _walk(outer, "", (), ()):
         places = (*found[name].places, place) if name in found else (place,)
         found[name] = dataclasses.replace(found.get(name) or Key(name, key, text, ()), places=places)
     last = {key.section: index for index, key in enumerate(found.values())}
@@ -143,7 +150,7 @@ keys_of: Callable[[type], Mapping[str, Key]] = functools.cache(_keys_of)
 
 
 def _walk(
-    outer: type, section: str, path: tuple[str, ...], when: tuple[str, str] | None
+    outer: type, section: str, path: tuple[str, ...], when: tuple[tuple[str, str], ...]
 ) -> Iterator[tuple[str, str, str, Place]]:
     """(name, key, text, place) of every field, those of dataclasses in fields among them."""
     hints, texts = get_type_hints(outer, include_extras=True), docstrings(outer)
@@ -152,11 +159,12 @@ def _walk(
             continue
         section = field.metadata.get("section", section)
         here, hint = (*path, field.name), hints[field.name]
+        within = (*when, field.metadata["when"]) if "when" in field.metadata else when
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            yield from _walk(hint, section, here, field.metadata.get("when", when))
+            yield from _walk(hint, section, here, within)
             continue
         key = ".".join(filter(None, (section, field.metadata.get("name", field.name))))
-        yield field.name, key, texts.get(field.name, ""), Place(here, hint, _default(field), when)
+        yield field.name, key, texts.get(field.name, ""), Place(here, hint, _default(field), within)
 
 
 def _default(field: Field[Any]) -> Any:
@@ -191,6 +199,13 @@ def _fits(hint: Any, value: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _idle(place: Place, origin: str, chosen: Mapping[str, Any]) -> UsageError:
+    name, value = next((name, value) for name, value in place.when if chosen.get(name) != value)
+    return UsageError(
+        origin, f"does nothing with {name} {plain(chosen[name])}", f"leave it out, or choose {name} {value}"
+    )
 
 
 def _missing(key: Key) -> UsageError:

@@ -56,6 +56,11 @@ def prune(*more: object, model: Path = DIGITS, labels: str = "3,8", data: Path =
     return ("prune", model, "--labels", labels, "--data", data, "--epochs", 1, *QUICK, *more)
 
 
+def weights(*more: object) -> tuple[object, ...]:
+    """A prune by masks on single weights."""
+    return ("prune", DIGITS, "--labels", "3,8", "--data", DATA, "--granularity", "weight", *more)
+
+
 def refused(said: Said, code: int, *words: str) -> None:
     """Exactly one line on stderr, with these words, and nothing on stdout."""
     assert said.code == code, said
@@ -152,7 +157,7 @@ def test_quiet_prints_one_line_and_force_replaces(say, tmp_path):
 
 
 def test_json_to_stdout_is_json_and_nothing_else(say, tmp_path):
-    said = say(*prune("-o", tmp_path / "small.onnx", "--json", "-", "--granularity", "weight"))
+    said = say(*weights("-o", tmp_path / "small.onnx", "--json", "-", "--epochs", 1))
     assert (said.code, said.err) == (0, "")
     report = json.loads(said.out)
     assert report["search"]["granularity"] == "weight"
@@ -299,7 +304,7 @@ def test_ctrl_c_keeps_what_was_there(say, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process there")
 def test_sigint_from_outside(tmp_path):
-    words = [SEAM_ONNX, *map(str, prune("-o", tmp_path / "small.onnx", "--granularity", "weight", "--epochs", 3000))]
+    words = [SEAM_ONNX, *map(str, weights("-o", tmp_path / "small.onnx", "--epochs", 3000))]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         time.sleep(8)
         running.send_signal(signal.SIGINT)
@@ -315,6 +320,13 @@ def test_a_failure_at_the_very_end_leaves_nothing(say, tmp_path, monkeypatch):
     monkeypatch.setattr(Judge, "prove", fail)
     refused(say(*prune("-o", tmp_path / "new" / "small.onnx")), 70, "RuntimeError: two lines", "--debug")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("--target", "macs=0.1"), ("--set", "search.rounds=3"), ("--schedule", "published", "--keep", 0.1)]
+)
+def test_an_option_that_would_do_nothing_is_refused(words, say, tmp_path):
+    refused(say(*weights("-o", tmp_path / "small.onnx", *words)), 2, "does nothing with", "leave it out, or choose")
 
 
 # ---- bad input: the model -------------------------------------------------------------------------------------------

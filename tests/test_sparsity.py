@@ -95,8 +95,9 @@ def test_prune_writes_the_pattern_and_says_where(monkeypatch, capsys, tmp_path):
     ("words", "said"),
     [
         (("--nm", "5:4"), "is not N:M"),
-        (("--nm", "2:4", "--schedule", "published"), "--schedule fast"),
-        (("--tune", "3", "--schedule", "published"), "--tune: is not SeaM's"),
+        (("--nm", "2:4", "--schedule", "published"), "--nm: does nothing with schedule published"),
+        (("--tune", "3", "--schedule", "published"), "--tune: does nothing with schedule published"),
+        (("--alpha", "3"), "--alpha: does nothing with schedule fast"),
     ],
 )
 def test_prune_refuses_what_masks_on_weights_cannot_serve(words, said, monkeypatch, capsys, tmp_path):

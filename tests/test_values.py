@@ -160,7 +160,7 @@ def test_a_shared_key_goes_everywhere_and_the_place_in_force_decides():
 
 @given(st.sampled_from(["fast", "slow"]), st.integers(1, 9), st.integers(0, 9), st.lists(st.text()), st.floats(0.1, 9))
 def test_what_is_dumped_makes_the_same(pace, steps, seed, via, patience):
-    trip = built(pace=pace, steps=steps, seed=seed, via=via, patience=patience)
+    trip = built(pace=pace, steps=steps, seed=seed, via=via, **({"patience": patience} if pace == "slow" else {}))
     flat = {
         name: dump(trip)[key.section][key.key.split(".")[1]] for name, key in keys_of(Trip).items()
     }  # fmt: skip
@@ -182,6 +182,13 @@ def test_refusals_name_their_origin():
         Settings().build(Trip)
     with refusal(UsageError, "--patience 'x'", "is not a number above 0", code=2):
         Settings({"goal": Setting("Rome", "-g"), "patience": Setting("x", "--patience")}).build(Trip)
+
+
+def test_what_does_nothing_is_refused_unless_it_is_the_default():
+    with refusal(UsageError, "patience", "does nothing with pace fast", "or choose pace slow", code=2):
+        built(patience=2)
+    assert built(patience=1) == built()
+    assert built(pace="slow", patience=2).slow.patience == 2
 
 
 def test_none_is_the_default_and_fixed_fields_are_no_keys():
