@@ -50,10 +50,10 @@ on the first half of the test split's images of each class, accuracy on the seco
 original restricted to the wanted labels, as it is; at the task's frequencies of classes it would know 1.18 points
 more in the mean of ResNet-20's ten labels (`frequencies.py`). Rows that are missing have not been run; those here are
 one seed. All are of this code, but for what does not touch them, save `gates` (taught without log(n), see
-how-it-works.md). All second halves had been read for earlier forms of
-the search; what has changed since was chosen by the validation half of `cat`, `bird` and `ship`. Two to four processes
-shared the two cores, so the seconds say little. `latency=0.35` recovers the largest network on the search's way whose
-p50, as it was timed then, was 35 % of the original's or less. Rows scatter: from the form before to this one, the ten
+how-it-works.md). All second halves had been read for earlier forms of the search; what has changed since was chosen
+by the validation half of `cat`, `bird` and `ship`. Two to four processes shared the two cores, so the seconds say
+little. `latency=0.35` recovers the largest network on the search's way whose p50, as it was timed then, was 35 % of
+the original's or less. Rows scatter: from the form before to this one, the ten
 losses at 10 % of the MACs moved by -3.3 to +2.2 points, their mean by -0.4. The halves of `bird` differ by chance: the
 original knows 83.6 % of its first 500 test images, 91.6 % of the others. A row alone says little within two points.
 
@@ -67,8 +67,8 @@ it loses 2.2 points at 30 %, the search 0.8 at 22.
 
 Controls at 10 % of the MACs, ten labels of ResNet-20: more than `effect` lose the found shape from random weights, by
 3.31 points in the mean (standard error over the labels 0.40; more on every label), a choice of channels by chance, by
-0.87 (0.34), and by norms, by 0.64 (0.31), both with the same rounds, proposals and training. Inheriting the weights pays most; which
-channels stay matters less, and on single labels either control may win.
+0.87 (0.34), and by norms, by 0.64 (0.31), both with the same rounds, proposals and training. Inheriting the weights
+pays most; which channels stay matters less, and on single labels either control may win.
 
 `scratch` is the network that `effect` found, trained from random weights; Torch-Pruning (Taylor importance) is trained in
 between and afterwards. Both have the search's data, distillation, learning rates and as many training steps as the search,
