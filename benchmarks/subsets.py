@@ -53,9 +53,9 @@ one seed. All are of this code, but for what does not touch them, save `gates` (
 how-it-works.md). All second halves had been read for earlier forms of the search; what has changed since was chosen
 by the validation half of `cat`, `bird` and `ship`. Two to four processes shared the two cores, so the seconds say
 little. `latency=0.35` recovers the largest network on the search's way whose p50, as it was timed then, was 35 % of
-the original's or less. Rows scatter: from the form before to this one, the ten
-losses at 10 % of the MACs moved by -3.3 to +2.2 points, their mean by -0.4. The halves of `bird` differ by chance: the
-original knows 83.6 % of its first 500 test images, 91.6 % of the others. A row alone says little within two points.
+the original's or less. Rows scatter: from the form before to this one, the ten losses at 10 % of the MACs moved by
+-3.3 to +2.2 points, their mean by -0.4. The halves of `bird` differ by chance: the original knows 83.6 % of its first
+500 test images, 91.6 % of the others. A row alone says little within two points.
 
 Against Torch-Pruning at 10 % of the MACs, ten labels of ResNet-20: it keeps all blocks at widths in multiples of 4, this
 search takes blocks away and keeps multiples of 8. At equal multiply-adds it is a little more accurate, if at all: it
