@@ -6,12 +6,13 @@
 
 With --resume the first target is searched for, and the others choose among the networks that this search visited.
 `scratch` (controls.py) needs the row of `effect`; `onnxsim` (rivals.py) and `Torch-Pruning` (torch_pruned.py) need
-`pip install -e .[benchmark] onnxsim==0.8.1 torch-pruning==1.6.1`. With --only-table nothing is run: the table is of the rows
-that are there.
+`pip install -e .[benchmark] onnxsim==0.8.1 torch-pruning==1.6.1`. With --only-table nothing is run: the rows
+that are there go into the table.
 
 The .npz holds x_train, y_train, x_test, y_test, names (docs/data.md). Protocol: search on the training split; select on the
 first half of the test split's images of each class (the originals have seen the training images); report on the second
-half, once. A row is the JSON report of one run in the work folder: what is there is not run again.
+half, once. A row is the JSON report of one run in the work folder: what is there is not run again. As soon as it is done it
+goes into the table and into the .csv beside it, where rows of other runs and machines stay.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import subset_rows
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -53,9 +55,10 @@ one seed. All are of this code, but for what does not touch them, save `gates` (
 how-it-works.md). All second halves had been read for earlier forms of the search; what has changed since was chosen
 by the validation half of `cat`, `bird` and `ship`. Two to four processes shared the two cores, so the seconds say
 little. `latency=0.35` recovers the largest network on the search's way whose p50, as it was timed then, was 35 % of
-the original's or less. Rows scatter: from the form before to this one, the ten losses at 10 % of the MACs moved by
--3.3 to +2.2 points, their mean by -0.4. The halves of `bird` differ by chance: the original knows 83.6 % of its first
-500 test images, 91.6 % of the others. A row alone says little within two points.
+the original's or less. All rows are in subsets.csv; those of machine A were taken from this page as it was printed, so
+that their means of MACs and p50 may be off by half of the last digit. Rows scatter: from the form before to this one, the
+ten losses at 10 % of the MACs moved by -3.3 to +2.2 points, their mean by -0.4. The halves of `bird` differ by chance: the
+original knows 83.6 % of its first 500 test images, 91.6 % of the others. A row alone says little within two points.
 
 Against Torch-Pruning at 10 % of the MACs, ten labels of ResNet-20: it keeps all blocks at widths in multiples of 4, this
 search takes blocks away and keeps multiples of 8. At equal multiply-adds it is a little more accurate, if at all: it
@@ -75,14 +78,6 @@ between and afterwards. Both have the search's data, distillation, learning rate
 the networks that it tries and drops counted too. onnxsim prunes by norms or Wanda and trains nothing. `head only` cuts the
 classes and nothing else. How each is called, and what it cannot do, is said at the top of `benchmarks/controls.py`,
 `torch_pruned.py` and `rivals.py`."""
-HEADER = (
-    "| model | labels | method | original: free / restricted | pruned (95 % interval) | lost, points | parameters | MACs "
-    "| p50 batch 1 | p50 batch 16 | search, s |\n|---|---|---|---|---|---|---|---|---|---|---|"
-)
-
-
-MEANS = """| model | problems | method | rows | lost, points, mean | MACs | p50 batch 1 |
-|---|---|---|---|---|---|---|"""
 
 
 def halves(images: Path, work: Path) -> tuple[Path, Path]:
@@ -172,42 +167,6 @@ def number(text: str) -> float | int | str:
         return text
 
 
-def row(report: dict[str, Any], method: str) -> str:
-    """One run as a line of the table."""
-    problem, test = report["problem"], report["proof"]["test"]
-    pruned, restricted, free = test["pruned"], test["restricted"], test["original"]
-    interval = f"{pruned['interval']['low']:.1%} to {pruned['interval']['high']:.1%}"
-    ratios = [f"{c['ratio']:.0%}" for c in report["proof"]["latency"]["comparisons"]]
-    cells = (
-        Path(problem["model"]).stem, ", ".join(problem["labels"]), f"{method} {report['search']['target']}",
-        f"{free['value']:.2%} / {restricted['value']:.2%}", f"{pruned['value']:.2%} ({interval})",
-        f"{100 * (restricted['value'] - pruned['value']):.2f}",
-        f"{report['after']['params'] / report['before']['params']:.1%}",
-        f"{report['after']['macs'] / report['before']['macs']:.1%}", *ratios, f"{report['search']['seconds']:.0f}",
-    )  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
-
-
-def means(reports: list[tuple[str, dict[str, Any]]]) -> list[str]:
-    """Mean loss and latency by network, kind of problem, method and target."""
-    lines, kinds = [], dict.fromkeys(kind(*one) for one in reports)
-    for each in kinds:
-        chosen = [one for method, one in reports if kind(method, one) == each]
-        tests = [one["proof"]["test"] for one in chosen]
-        lost = np.mean([100 * (t["restricted"]["value"] - t["pruned"]["value"]) for t in tests])
-        macs = np.mean([one["after"]["macs"] / one["before"]["macs"] for one in chosen])
-        p50 = np.mean([one["proof"]["latency"]["comparisons"][0]["ratio"] for one in chosen])
-        lines.append(f"| {' | '.join(each)} | {len(chosen)} | {lost:.2f} | {macs:.1%} | {p50:.0%} |")
-    return [MEANS, *lines]
-
-
-def kind(method: str, report: dict[str, Any]) -> tuple[str, str, str]:
-    """What a mean is over: network, one label against the rest or several labels, method and target."""
-    problem = report["problem"]
-    labels = "one against the rest" if problem["labels"][1:] == ["other"] else "several labels"
-    return Path(problem["model"]).stem, labels, f"{method} {report['search']['target']}"
-
-
 def main() -> None:
     """Run what is missing, and write the table after every row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -224,10 +183,9 @@ def main() -> None:
     parser.add_argument("--only-table", action="store_true", help="run nothing")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    reports: list[tuple[str, dict[str, Any]]] = []
+    write(given.out, None)
     for path, method in present(given) if given.only_table else runs(given):
-        reports.append((method, json.loads(path.read_text())))
-        write(given.out, reports)
+        write(given.out, subset_rows.row_of(json.loads(path.read_text()), method))
 
 
 def rows(given: argparse.Namespace) -> Iterator[tuple[Path, str, str, str]]:
@@ -258,18 +216,22 @@ def runs(given: argparse.Namespace) -> Iterator[tuple[Path, str]]:
         yield path, f"{method}, resumed" if earlier else method
 
 
-def write(out: Path, reports: list[tuple[str, dict[str, Any]]]) -> None:
-    """The table as it stands."""
-    environment = reports[0][1]["environment"]
-    machine = ", ".join(
-        f"{key} {environment[key]}" for key in ("cpu", "cores", "simd", "onnxruntime") if key in environment
-    )
-    lines = [
-        "# Label subsets", "", INTRODUCTION, "", f"Machine: {machine}.", "", *means(reports), "", HEADER,
-        *(row(one, method) for method, one in reports),
-    ]  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("\n".join(lines) + "\n")
+def order(row: subset_rows.Row) -> tuple[Any, ...]:
+    """Where a row stands: by network, problem, method, target and machine; what is not in the lists comes last."""
+    labels = row.labels.removesuffix(", other").replace(", ", ",")
+    method = row.method.removesuffix(", resumed")
+    lists = ((*TEN, *SUBSETS, *SUPERCLASSES), labels), (METHODS, method)
+    places = [[*listed, one].index(one) for listed, one in lists]
+    target = row.target.startswith("latency"), row.target
+    return "cifar100" in row.model, row.model, *places, target, row.method, row.machine
+
+
+def write(out: Path, row: subset_rows.Row | None) -> None:
+    """Add a row to those kept beside the table, and write the table as it stands."""
+    kept = out.with_suffix(".csv")
+    rows = subset_rows.merged(subset_rows.read(kept), [row] if row else [], order)
+    subset_rows.write(kept, rows)
+    out.write_text("\n".join(["# Label subsets", "", INTRODUCTION, "", *subset_rows.tables(rows)]) + "\n")
 
 
 if __name__ == "__main__":

@@ -165,9 +165,45 @@ def test_a_foreign_model_has_a_row_in_the_table(tmp_path, monkeypatch):
     more = ["--networks", "model", "--problems", "3,8", "0", "--targets", "macs=1", "--methods", "effect", "onnxsim"]
     monkeypatch.setattr(sys, "argv", ["subsets.py", *argv, *more, "--only-table"])
     main()
-    lines = (tmp_path / "t.md").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("| model | 3, 8"))
+    once = (tmp_path / "t.md").read_text()
+    (line,) = (line for line in once.splitlines() if line.startswith("| model | 3, 8"))
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     assert cells[:3] == ["model", "3, 8", "onnxsim macs=1"]
     assert cells[5:8] == ["0.00", "100.0%", "100.0%"]
-    assert len(cells) == 11
+    assert len(cells) == 12
+    report.unlink()  # the row stays in the .csv
+    main()
+    assert (tmp_path / "t.md").read_text() == once
+
+
+def subset_row(labels: str, method: str, pruned: float, machine: str = "here"):
+    from subset_rows import Row
+
+    return Row("m", labels, method, "macs=0.1", 0.9, 0.95, pruned, 0.5, 1.0, 0.1, 0.1, 0.25, 0.25, 60.0, machine)
+
+
+def test_rows_of_other_machines_stay_and_the_same_is_replaced(tmp_path):
+    from subset_rows import merged, read, write
+
+    old, other = subset_row("a, other", "effect", 0.9), subset_row("a, other", "effect", 0.8, "there")
+    new = subset_row("a, other", "effect", 0.91)
+    rows = merged([old, other], [new], order=lambda row: row.machine)
+    assert rows == [new, other]
+    write(tmp_path / "rows.csv", rows)
+    assert read(tmp_path / "rows.csv") == rows
+    assert read(tmp_path / "none.csv") == []
+
+
+def test_methods_are_paired_with_the_search_of_the_same_machine():
+    """Losses of 1 and 3 points more: 2 in the mean, standard error sqrt(2) / sqrt(2) = 1; `c` has no pair here"""
+    from subset_rows import tables
+
+    rows = [
+        *(subset_row(f"{label}, other", "effect", 0.9) for label in "ab"),
+        subset_row("a, other", "random", 0.89), subset_row("b, other", "random", 0.87),
+        subset_row("c, other", "random", 0.5), subset_row("c, other", "effect", 0.9, "there"),
+    ]  # fmt: skip
+    lines = tables(rows)
+    place = lines.index("## Against the search")
+    (line,) = (line for line in lines[place:] if line.startswith("| m | one against the rest | random"))
+    assert [cell.strip() for cell in line.split("|")[4:-1]] == ["2", "+2.00", "1.00", "A"]
