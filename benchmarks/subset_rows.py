@@ -119,16 +119,20 @@ def means(rows: Sequence[Row], letters: dict[str, str]) -> list[str]:
 
 
 def paired(rows: Sequence[Row], letters: dict[str, str], than: str = "effect") -> list[str]:
-    """How much more every method loses than the search at the same target on the same machine, over the same problems.
+    """How much more every method loses than the search at the same target, over the same problems.
 
-    The standard error is that of the mean over problems: the sample's standard deviation / sqrt(n).
+    The search's row is of the same machine where there is one. The standard error is that of the mean over problems: the
+    sample's standard deviation / sqrt(n).
     """
     lines = heads("model", "problems", "method", "pairs", "lost more, points, mean", "standard error", "machine")
-    ours = {(row.model, row.labels, row.target, row.machine): row for row in rows if row.method == than}
+    ours: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in rows:
+        if row.method == than:
+            ours.setdefault((row.model, row.labels, row.target), {})[row.machine] = row
     for each, chosen in groups(row for row in rows if row.method != than).items():
         model, problems, method, target, machine = each
-        others = [(row, ours.get((row.model, row.labels, row.target, row.machine))) for row in chosen]
-        more = [row.lost - other.lost for row, other in others if other is not None]
+        others = [(row, ours.get((row.model, row.labels, row.target), {})) for row in chosen]
+        more = [row.lost - here.get(machine, next(iter(here.values()))).lost for row, here in others if here]
         if more:
             error = f"{stdev(more) / math.sqrt(len(more)):.2f}" if len(more) > 1 else ""
             cells = model, problems, f"{method} {target}", len(more), f"{fmean(more):+.2f}", error, letters[machine]

@@ -42,6 +42,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "gates": {"criterion": "gates"},
     "magnitude": {"criterion": "magnitude"},
     "random": {"criterion": "random"},
+    "regrowth": {"regrow": 0.3},
     "refit only": {"recover": "fast"},
     "head only": {"target": "macs=1", "recover": "none"},
     **{key: {} for key in CONTROLS},

@@ -47,6 +47,8 @@ class Recipe:
     """Choices of channels that are tried in each round: cut, refitted, and compared by the loss against the teacher."""
     finalists: Natural = 3
     """Of these, the best are trained for a while before one is taken."""
+    regrow: Share = 0.0
+    """Share of each round's size that is given back, after the cut, to channels that the loss asks for; with finetune."""
     criterion: Criterion = "effect"
     """What decides which channels go: their measured effect on the logits; the others are there to compare with."""
     price: Price = "latency"

@@ -9,16 +9,14 @@ No data, no torch. The plan of the removal depends on the original and the masks
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from seam_onnx.atomic import refuse_source, writing
 from seam_onnx.channels import analyze
 from seam_onnx.errors import ParityError, UsageError
-from seam_onnx.fold import store
 from seam_onnx.model import Model, load, save, sha256
 from seam_onnx.provenance import stamped
-from seam_onnx.solution import Solution, Values
+from seam_onnx.solution import Solution
 from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels, remove_masked, without_dead
+from seam_onnx.surgery.contents import with_values
 from seam_onnx.surgery.logits import add_seam_head
 from seam_onnx.surgery.twin import contents_of_twin
 
@@ -82,18 +80,3 @@ def outline(model: Model, solution: Solution) -> Model:
         return remove_masked(base, solution.masks).pruned
     masked = apply_masks(add_seam_head(model, len(wanted.outputs)), solution.masks)
     return remove_channels(masked, plan_removal(masked, analyze(masked), step))
-
-
-def with_values(pruned: Model, values: Values) -> Model:
-    """The model with these contents of initializers, in their stored types. Raises UsageError where one does not fit."""
-    proto = pruned.edit()
-    for name, array in values.items():
-        value = proto.graph.initializers.get(name)
-        tensor = None if value is None else value.const_value
-        if tensor is None:
-            raise UsageError(f"value {name!r}", "the pruned model has no such initializer", "use this model's masks")
-        if tuple(tensor.shape.numpy()) != array.shape:
-            why = f"shape {array.shape} does not fit {tuple(tensor.shape.numpy())}"
-            raise UsageError(f"value {name!r}", why, "use the masks of this model")
-        store(proto.graph, name, np.asarray(array, tensor.dtype.numpy()), tensor.dtype)
-    return pruned.edited(proto)

@@ -19,6 +19,7 @@ from seam_onnx.search.aims import Aim
 from seam_onnx.search.cut import Cutter
 from seam_onnx.search.normalise import fold
 from seam_onnx.search.price import price_of
+from seam_onnx.search.regrow import regrow
 from seam_onnx.search.rounds import Rounds
 from seam_onnx.search.train import Recipe, Trainer, affine_only, cycle
 from seam_onnx.search.training import Training
@@ -99,6 +100,7 @@ class ChannelSearch:
         while (goal := self.aim.next(visited)) is not None:
             before = self.kept()
             self.cut(goal)
+            self.regrow(goal)
             if self.kept() == before:
                 break
             if self.recover == "finetune":
@@ -136,12 +138,23 @@ class ChannelSearch:
         return self.aim.measured(self.here(point.masks))
 
     def cut(self, goal: float) -> None:
-        """Shrink the present network to a share `goal` of the original, where that can be."""
-        cut = self.cutter.cut(self.model, goal * self.cutter.whole, self.rehearsing)
+        """Shrink the present network to a share `goal` of the original, less what may grow again, where that can be."""
+        size = goal * self.cutter.whole * (1 - self.recipe.regrow)
+        cut = self.cutter.cut(self.model, size, self.rehearsing)
         if cut is not None:
             self.check(cut.removal.masked, cut.removal.pruned)
             self.rounds.accept(cut.channels, cut.alive, cut.removal)
             self.model = cut.model
+
+    def regrow(self, goal: float) -> None:
+        """Take channels back up to a share `goal` of the original, where the recipe says so and weights are trained."""
+        if not self.recipe.regrow or self.recover != "finetune":
+            return
+        size = goal * self.cutter.whole
+        back = regrow(self.rounds, self.model, self.training, self.aim.price, size, self.cutter.width_step)
+        if back is not None:
+            self.check(back.removal.masked, back.removal.pruned)
+            self.model = back.model
 
     def rehearsing(self, loss: float, kept: float) -> None:
         """Tell of a step of a network that may not be taken."""

@@ -5,7 +5,7 @@ which an initializer carries it tells which index of the original's initializer 
 original, and one removal there gives the graph that all rounds gave (`seam_onnx.rebuild` compares them).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -35,7 +35,8 @@ class Rounds:
         self.base = without_dead(model, step)
         self.channels = analyze(self.base)
         self.labels = {(b.initializer, b.axis): self.channels.roots[b.labels] for b in self.channels.bindings}
-        self.kept: Kept = {place: np.arange(len(labels)) for place, labels in self.labels.items()}
+        self.whole: Kept = {place: np.arange(len(labels)) for place, labels in self.labels.items()}
+        self.kept: Kept = self.whole
         self.alive = self.channels.everything()
 
     def remove(self, model: Model, channels: Channels, alive: Alive) -> Removal:
@@ -51,14 +52,18 @@ class Rounds:
         go as well, since nothing reads them any more. The choice is corrected until masks and removal agree: then no
         channel stays as zeros, and none goes with weights of its own. Changes nothing here.
         """
-        for _ in range(TRIES):
-            alive = self.undivided(channels, alive)
-            removal = remove_masked(model, silencing(model, channels, alive))
-            left = left_by(removal, channels, alive)
-            if np.array_equal(left, alive):
-                return alive, removal
-            alive = left
-        raise RuntimeError("masks and what they remove do not come to agree")
+        return agreed(model, channels, alive, self.undivided)
+
+    def restart(self, alive: Alive) -> Removal:
+        """Remove from the base instead all that is not alive (labels,) there, and note it: channels may have come back."""
+        self.alive, removal = agreed(self.base, self.channels, alive, lambda _, choice: choice)
+        self.kept = self.whole
+        self.kept = self.kept_after(removal)
+        return removal
+
+    def places(self, name: str, shape: tuple[int, ...]) -> list[Labels]:
+        """For each axis of an initializer of the base the indices that are left."""
+        return [self.kept.get((name, axis), np.arange(size)) for axis, size in enumerate(shape)]
 
     def masks(self, alive: Alive | None = None) -> MaskSet:
         """All removals so far (or with a further one, see `after`), as masks on `base`."""
@@ -97,6 +102,20 @@ class Rounds:
         """Which indices of the base a removal leaves, axis by axis."""
         gathers, names = removal.plan.gathers, removal.pruned.initializers
         return {p: k[gathers[p]] if p in gathers else k for p, k in self.kept.items() if p[0] in names}
+
+
+def agreed(
+    model: Model, channels: Channels, alive: Alive, mended: Callable[[Channels, Alive], Alive]
+) -> tuple[Alive, Removal]:
+    """What stays in the end of a choice (labels,), mended before each try, and its removal; see `Rounds.propose`."""
+    for _ in range(TRIES):
+        alive = mended(channels, alive)
+        removal = remove_masked(model, silencing(model, channels, alive))
+        left = left_by(removal, channels, alive)
+        if np.array_equal(left, alive):
+            return alive, removal
+        alive = left
+    raise RuntimeError("masks and what they remove do not come to agree")
 
 
 def left_by(removal: Removal, channels: Channels, alive: Alive) -> Alive:

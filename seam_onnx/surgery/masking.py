@@ -1,5 +1,7 @@
 """Masks into initializers: the masked model has the same graph and shapes, with zeros."""
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx_ir as ir
 
@@ -8,19 +10,22 @@ from seam_onnx.errors import UsageError
 from seam_onnx.fold import store
 from seam_onnx.masks import Mask, MaskSet
 from seam_onnx.model import Model
+from seam_onnx.ops import Role
 from seam_onnx.quantized import stored_as
 from seam_onnx.surgery.combine import combine_kept
 
 __all__ = ["apply_masks", "channel_masks"]
 
 
-def channel_masks(model: Model, channels: Channels, alive: Alive) -> MaskSet:
-    """The masks that silence every channel that is not alive, where it is made, shifted and read."""
+def channel_masks(
+    model: Model, channels: Channels, alive: Alive, roles: Collection[Role] = ("read", "write", "affine")
+) -> MaskSet:
+    """The masks that silence every channel that is not alive, where it is made, shifted and read: in these roles."""
     alive = channels.admissible(alive)
     masks: dict[str, Mask] = {}
     for binding in channels.bindings:
         keep = alive[binding.labels]
-        if binding.role != "carry" and not keep.all():
+        if binding.role in roles and not keep.all():
             rank = len(model.shapes.dims[binding.initializer])
             view = keep.reshape([-1 if k == binding.axis else 1 for k in range(rank)])
             masks[binding.initializer] = masks.get(binding.initializer, np.ones((1,) * rank, bool)) & view
