@@ -11,7 +11,8 @@ onnxruntime: SeaM removes nothing from a file. In the work folder a run has
     NAME.curve.jsonl   a line an epoch: kept ratio, validation accuracy, seconds of wall clock and of this process so far
     NAME.json          the row, once the last epoch is done: what is there is not run again
 
-The table has a line for every run that has begun; of one that is not done it has the curve.
+The tables have a line for every run that has begun; of one that is not done they have the curve. The page around them stays
+as it is.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from page import put
 from subsets import MEAN, STD, halves
 
 from seam_onnx.judge import Judge
@@ -54,10 +56,6 @@ VIEWS = {"published": 80, "fast": 12}
 NEAR = 5
 """Readings of accuracy that are averaged: so many at the end, or before and after an epoch."""
 RATIOS = (0.5, 0.35, 0.25, 0.2, 0.15, 0.1, 0.06)
-INTRODUCTION = """Made by `benchmarks/seam.py`, whose first lines say how: search on the training split (2,000 images of each
-wanted class and as many others), the epoch is chosen on the first half of the test split's images of each class, accuracy is
-on the second half, once. The files hold zeros and are as large and as fast as the original: nothing is removed. Seconds
-are of the process (CPU time, one thread, bfloat16 autocast where it is faster, masks and optimisers float32)."""
 DONE = (
     "| labels | way | epochs | kept | original: free / restricted | masked (95 % interval) | p50 batch 1 "
     "| p50 batch 16 | CPU seconds |\n|---|---|---|---|---|---|---|---|---|"
@@ -202,7 +200,7 @@ def write(out: Path, work: Path, models: list[Path], problems: list[str]) -> Non
     runs = [(m, labels, way) for m in models for labels in problems for way in WAYS]
     rows = [json.loads(p.read_text()) for one in runs if (p := work / f"{name_of(*one)}.json").exists()]
     curves = {one: points_of(work / f"{name_of(*one)}.curve.jsonl") for one in runs}
-    lines = ["# SeaM's baseline", "", INTRODUCTION, ""]
+    lines = []
     if rows:
         machine = rows[0]["environment"]
         known = ", ".join(f"{key} {machine[key]}" for key in ("cpu", "cores", "simd", "onnxruntime") if key in machine)
@@ -220,7 +218,7 @@ def write(out: Path, work: Path, models: list[Path], problems: list[str]) -> Non
         for (_, labels, way), points in curves.items()
         if points and len(points) < WAYS[way]["epochs"]
     ]
-    out.write_text("\n".join([*lines, "", *cut]).rstrip() + "\n")
+    put(out, [*lines, *["", *cut] * bool(cut)])
 
 
 def main() -> None:

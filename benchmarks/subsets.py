@@ -12,7 +12,8 @@ that are there go into the table.
 The .npz holds x_train, y_train, x_test, y_test, names (docs/data.md). Protocol: search on the training split; select on the
 first half of the test split's images of each class (the originals have seen the training images); report on the second
 half, once. A row is the JSON report of one run in the work folder: what is there is not run again. As soon as it is done it
-goes into the table and into the .csv beside it, where rows of other runs and machines stay.
+goes into the table, where the page around it stays as it is, and into the .csv beside it, where rows of other runs and
+machines stay.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import subset_rows
+from page import put
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -48,37 +50,6 @@ METHODS: dict[str, dict[str, Any]] = {
     **{key: {} for key in CONTROLS},
 }
 """What each method changes of the defaults."""
-INTRODUCTION = """Made by `benchmarks/subsets.py`, whose first lines say how: search on the training split, selection
-on the first half of the test split's images of each class, accuracy on the second half, once. "Lost" is against the
-original restricted to the wanted labels, as it is; at the task's frequencies of classes it would know 1.18 points
-more in the mean of ResNet-20's ten labels (`frequencies.py`). Rows that are missing have not been run; those here are
-one seed. All are of this code, but for what does not touch them, save `gates` (taught without log(n), see
-how-it-works.md). All second halves had been read for earlier forms of the search; what has changed since was chosen
-by the validation half of `cat`, `bird` and `ship`. Two to four processes shared the two cores, so the seconds say
-little. `latency=0.35` recovers the largest network on the search's way whose p50, as it was timed then, was 35 % of
-the original's or less. All rows are in subsets.csv; those of machine A were taken from this page as it was printed, so
-that their means of MACs and p50 may be off by half of the last digit. Rows scatter: from the form before to this one, the
-ten losses at 10 % of the MACs moved by -3.3 to +2.2 points, their mean by -0.4. The halves of `bird` differ by chance: the
-original knows 83.6 % of its first 500 test images, 91.6 % of the others. A row alone says little within two points.
-
-Against Torch-Pruning at 10 % of the MACs, ten labels of ResNet-20: it keeps all blocks at widths in multiples of 4, this
-search takes blocks away and keeps multiples of 8. At equal multiply-adds it is a little more accurate, if at all: it
-loses 3.06 points, the search 3.21, and on all 5,000 validation images it is 0.55 points ahead (standard error over the
-labels 0.32). Its networks take 32 % of the original's time, the search's 24 %. With `latency=0.35` the search loses 2.28
-points at 29 %, less of both, and is 0.33 points ahead on the 5,000 images. On the three problems without a rest it loses
-5.81 points at 29 %, the search 7.10 at 24 and 5.69 at 30 %; on `cat,dog` alone it is ahead of both. On ResNet-56, `ship`,
-it loses 2.2 points at 30 %, the search 0.8 at 22.
-
-Controls at 10 % of the MACs, ten labels of ResNet-20: more than `effect` lose the found shape from random weights, by
-3.31 points in the mean (standard error over the labels 0.40; more on every label), a choice of channels by chance, by
-0.87 (0.34), and by norms, by 0.64 (0.31), both with the same rounds, proposals and training. Inheriting the weights
-pays most; which channels stay matters less, and on single labels either control may win.
-
-`scratch` is the network that `effect` found, trained from random weights; Torch-Pruning (Taylor importance) is trained in
-between and afterwards. Both have the search's data, distillation, learning rates and as many training steps as the search,
-the networks that it tries and drops counted too. onnxsim prunes by norms or Wanda and trains nothing. `head only` cuts the
-classes and nothing else. How each is called, and what it cannot do, is said at the top of `benchmarks/controls.py`,
-`torch_pruned.py` and `rivals.py`."""
 
 
 def halves(images: Path, work: Path) -> tuple[Path, Path]:
@@ -232,7 +203,7 @@ def write(out: Path, row: subset_rows.Row | None) -> None:
     kept = out.with_suffix(".csv")
     rows = subset_rows.merged(subset_rows.read(kept), [row] if row else [], order)
     subset_rows.write(kept, rows)
-    out.write_text("\n".join(["# Label subsets", "", INTRODUCTION, "", *subset_rows.tables(rows)]) + "\n")
+    put(out, subset_rows.tables(rows))
 
 
 if __name__ == "__main__":

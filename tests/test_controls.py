@@ -207,3 +207,14 @@ def test_methods_are_paired_with_the_search_of_the_same_machine_where_there_is_o
     place = lines.index("## Against the search")
     (line,) = (line for line in lines[place:] if line.startswith("| m | one against the rest | random"))
     assert [cell.strip() for cell in line.split("|")[4:-1]] == ["2", "+2.00", "1.00", "B"]
+
+
+def test_a_page_keeps_what_stands_around_its_tables(tmp_path):
+    from page import BEGIN, END, put
+
+    page = tmp_path / "page.md"
+    put(page, ["| one |"])
+    assert page.read_text() == f"{BEGIN}\n\n| one |\n\n{END}\n"
+    page.write_text(f"# Title\n\n{page.read_text()}\nwhat it says\n")
+    put(page, ["| two |"])
+    assert page.read_text() == f"# Title\n\n{BEGIN}\n\n| two |\n\n{END}\n\nwhat it says\n"
