@@ -47,8 +47,8 @@ class Recipe:
     """Choices of channels that are tried in each round: cut, refitted, and compared by the loss against the teacher."""
     finalists: Natural = 3
     """Of these, the best are trained for a while before one is taken."""
-    regrow: Share = 0.0
-    """Share of each round's size that is given back, after the cut, to channels that the loss asks for; with finetune."""
+    regrow: Share = field(default=0.0, metadata={"when": ("recover", "finetune")})
+    """Recover finetune: share of each round's size that goes, after the cut, to channels that the loss wants back."""
     criterion: Criterion = "effect"
     """What decides which channels go: their measured effect on the logits; the others are there to compare with."""
     price: Price = "latency"
@@ -74,9 +74,9 @@ class SeamRecipe:
     """Schedule fast: share of the weights to come down to [0.06; with --nm what the pattern leaves]."""
     nm: str | None = field(default=None, metadata=FAST)
     """Schedule fast: at most N of M consecutive input weights stay, e.g. 2:4 for TensorRT's sparse kernels."""
-    distill: Share = 0.7
+    distill: Share = field(default=0.7, metadata=FAST)
     """Weight of distillation against the labels, 0 to 1; schedule published has none."""
-    temperature: Positive = 3.0
+    temperature: Positive = field(default=3.0, metadata=FAST)
     """Of distillation."""
     tune: NotNegative = field(default=0.0, metadata=FAST)
     """Schedule fast: passes over the data in which the weights that stay are trained, once their masks are chosen; with 0

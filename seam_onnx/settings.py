@@ -17,6 +17,7 @@ import functools
 import hashlib
 import inspect
 import json
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass
@@ -47,7 +48,12 @@ class Place:
 
     def in_force(self, chosen: Mapping[str, Any]) -> bool:
         """Whether a value here counts, given the values of other keys."""
-        return all(chosen.get(name) == value for name, value in self.when)
+        return self.near(chosen) == math.inf
+
+    def near(self, chosen: Mapping[str, Any]) -> float:
+        """How many of its conditions hold; infinite where all do."""
+        held = sum(chosen.get(name) == value for name, value in self.when)
+        return held if held < len(self.when) else math.inf
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,8 @@ class Key:
         return max(len(place.when) for place in self.places)
 
     def place(self, chosen: Mapping[str, Any]) -> Place:
-        """The place in force, given the values of other keys; the first where none is."""
-        return next((p for p in self.places if p.in_force(chosen)), self.places[0])
+        """The place in force, given the values of other keys; where none is, that which lacks least of it."""
+        return max(self.places, key=lambda place: place.near(chosen))
 
 
 @dataclass(frozen=True)

@@ -323,7 +323,13 @@ def test_a_failure_at_the_very_end_leaves_nothing(say, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "words", [("--target", "macs=0.1"), ("--set", "search.rounds=3"), ("--schedule", "published", "--keep", 0.1)]
+    "words",
+    [
+        ("--target", "macs=0.1"),
+        ("--set", "search.rounds=3"),
+        ("--schedule", "published", "--keep", 0.1),
+        ("--schedule", "published", "--set", "search.distill=0.5"),
+    ],
 )
 def test_an_option_that_would_do_nothing_is_refused(words, say, tmp_path):
     refused(say(*weights("-o", tmp_path / "small.onnx", *words)), 2, "does nothing with", "leave it out, or choose")
