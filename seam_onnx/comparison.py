@@ -156,6 +156,6 @@ def _parity(request: ComparisonRequest, x: NDArray[np.float32]) -> Parity | None
     if request.masked is None:
         return None
     masked, pruned = (
-        open_session(path, request.provider, request.threads) for path in (request.masked, request.pruned)
+        open_session(path, request.provider, request.threads, exact=True) for path in (request.masked, request.pruned)
     )
     return parity(masked, pruned, x)

@@ -80,13 +80,14 @@ class Judge:
         self.lowering: Parity | None = None
         self.val = self.logits(self.session, task.val)
 
-    def opened(self, model: Model) -> Session:
+    def opened(self, model: Model, *, exact: bool = False) -> Session:
         """A session for a model in memory, by a temporary file where protobuf is too small."""
         size = sum(v.const_value.nbytes for v in model.initializers.values() if v.const_value is not None)
         if size < 1 << 30:
-            return open_session(serialized(model), self.provider, self.threads)
+            return open_session(serialized(model), self.provider, self.threads, exact=exact)
         with tempfile.TemporaryDirectory() as folder:
-            return open_session(save(model, Path(folder) / "model.onnx"), self.provider, self.threads)
+            path = save(model, Path(folder) / "model.onnx")
+            return open_session(path, self.provider, self.threads, exact=exact)
 
     def samples(self, data: Dataset, count: int | None = None) -> Scores:
         """Normalised samples (N, ...)."""
@@ -139,20 +140,21 @@ class Judge:
     def check_lowering(self, teacher: Teacher) -> None:
         """Compare the torch module with onnxruntime on real input."""
         probe = self.samples(self.task.val, PROBE)
-        expected, found = self.answer(self.session, probe), teacher.scores(probe)
+        quantised = any(node.op_type == "QuantizeLinear" for node in self.model.graph)
+        session = self.opened(self.model, exact=True) if quantised else self.session
+        expected, found = self.answer(session, probe), teacher.scores(probe)
         if are_probabilities(expected):
             found = np.exp(log_softmax(found))
         elif are_probabilities(np.exp(np.minimum(expected, 0.0))) and expected.max() <= 0:
             found = log_softmax(found)
         self.lowering = compare([expected], [found])
-        quantised = any(node.op_type == "QuantizeLinear" for node in self.model.graph)
         limit = QUANTUM_LIMIT if quantised else LOWERING_LIMIT
         assert_parity(self.lowering, limit, "the model in torch against onnxruntime")
 
     def check_surgery(self, masked: Model, pruned: Model) -> None:
         """Compare a pruned model with its masked form on real input."""
         probe = self.samples(self.task.val, PROBE)
-        found = compare(self.opened(masked).run(probe), self.opened(pruned).run(probe))
+        found = compare(*(self.opened(model, exact=True).run(probe) for model in (masked, pruned)))
         assert_parity(found, PARITY_LIMIT, "the pruned against the masked model")
         self.surgery.append(found)
 

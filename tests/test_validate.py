@@ -226,6 +226,29 @@ def test_provider_that_the_build_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
         open_session(b"broken", "cuda")  # the model is to blame, not the provider
 
 
+QUANTISED = """<ir_version: 8, opset_import: ["" : 13]>
+g (float[n, 4] x) => (float[n, 2] y)
+<float one = {1.0}, uint8 zero = {0}, int8[4, 2] w = {127, 127, 127, 127, 127, -127, 127, -127}, int8 w_zero = {0},
+ float step = {1024.0}, uint8 middle = {128}>
+{
+  q = QuantizeLinear(x, one, zero)
+  d = DequantizeLinear(q, one, zero)
+  v = DequantizeLinear(w, one, w_zero)
+  s = MatMul(d, v)
+  t = QuantizeLinear(s, step, middle)
+  y = DequantizeLinear(t, step, middle)
+}"""
+"""x (N, 4) in 0..255, whole; 255 times 127 four times is 129,540, and two of those are more than 16 bits hold."""
+
+
+def test_exact_sessions_never_clip_sums_of_quantised_products() -> None:
+    session = open_session(onnx.parser.parse_model(QUANTISED).SerializeToString(), exact=True)
+    for opened in (session, session.again()):
+        (y,) = opened.run(np.full((8, 4), 255.0, np.float32))
+        assert opened.exact
+        np.testing.assert_array_equal(y, np.tile([[127 * 1024.0, 0.0]], (8, 1)))  # 129,540 in steps of 1024
+
+
 def test_bad_session_options() -> None:
     with pytest.raises(UsageError, match="choose from cpu, cuda, tensorrt, auto"):
         open_session(DOUBLE, "gpu")  # type: ignore[arg-type]

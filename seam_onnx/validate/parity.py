@@ -57,7 +57,7 @@ def parity(model_a: Path | bytes | Session, model_b: Path | bytes | Session, x: 
     """Run two models on the same samples and compare all their outputs.
 
     Args:
-        model_a: the reference; paths and bytes are opened on the CPU with one thread, one after the other.
+        model_a: the reference; paths and bytes are opened on the CPU with one thread, exact, one after the other.
         model_b: the model that should agree.
         x: (N, ...) float32 samples.
         batch: chunk size where the batch is dynamic.
@@ -84,7 +84,7 @@ def assert_parity(p: Parity, limit: float, what: str) -> None:
 
 
 def _outputs(model: Path | bytes | Session, x: Array, batch: int) -> tuple[Array, ...]:
-    session = model if isinstance(model, Session) else open_session(model)
+    session = model if isinstance(model, Session) else open_session(model, exact=True)
     return session.run(x, batch=batch)
 
 

@@ -42,7 +42,7 @@ class Started:
     """Milliseconds that it took, attempts on other providers left out."""
 
 
-def create(source: str | bytes, name: str, provider: Provider, threads: int) -> Started:
+def create(source: str | bytes, name: str, provider: Provider, threads: int, exact: bool = False) -> Started:
     """Start an `onnxruntime.InferenceSession` on the provider asked for.
 
     Args:
@@ -50,6 +50,7 @@ def create(source: str | bytes, name: str, provider: Provider, threads: int) -> 
         name: what to call the model in an error.
         provider: `auto` is CUDA where it loads and the CPU elsewhere.
         threads: threads within one operator; 0 lets onnxruntime take all physical cores.
+        exact: sums of 8-bit products are never clipped, see `_options`; slower.
 
     Raises:
         UsageError: an unknown provider, one asked for by name that does not load, negative threads.
@@ -60,12 +61,13 @@ def create(source: str | bytes, name: str, provider: Provider, threads: int) -> 
     if threads < 0:
         raise UsageError(f"threads {threads}", "below 0", "pass 1 or more, or 0 for all cores")
     ort.set_default_logger_severity(_SILENT)  # process-wide: a provider reports there while it loads
+    options = _options(threads, exact)
     if provider == "cpu":
-        return _on_cpu(source, name, threads)
-    accelerated = _accelerated(source, "cuda" if provider == "auto" else provider, threads)
+        return _on_cpu(source, name, options)
+    accelerated = _accelerated(source, "cuda" if provider == "auto" else provider, options)
     if isinstance(accelerated, Started):
         return accelerated
-    fallback = _on_cpu(source, name, threads)  # raises where it is the model that is refused, not the provider
+    fallback = _on_cpu(source, name, options)  # raises where it is the model that is refused, not the provider
     if provider == "auto":
         return fallback
     raise UsageError(f"provider {provider}", accelerated, "choose cpu or auto, or install what is missing")
@@ -83,16 +85,16 @@ def one_line(error: Exception) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
-def _on_cpu(source: str | bytes, name: str, threads: int) -> Started:
+def _on_cpu(source: str | bytes, name: str, options: Any) -> Started:
     try:
-        return _start(source, _CHAINS["cpu"], threads)
+        return _start(source, _CHAINS["cpu"], options)
     except Exception as error:  # onnxruntime's exceptions share no base class
         kind = NotOnnxError if any(sign in str(error) for sign in _NOT_ONNX) else ModelError
         why = f"onnxruntime refuses it: {one_line(error)}"
         raise kind(name, why, "repair the model or export it again") from error
 
 
-def _accelerated(source: str | bytes, provider: str, threads: int) -> Started | str:
+def _accelerated(source: str | bytes, provider: str, options: Any) -> Started | str:
     """A session on a GPU provider, or why there is none."""
     chain = _CHAINS[provider]
     present = ort.get_available_providers()
@@ -100,7 +102,7 @@ def _accelerated(source: str | bytes, provider: str, threads: int) -> Started | 
         return f"not in this build of onnxruntime, which has {', '.join(present)}"
     _preload_libraries()
     try:
-        started = _start(source, chain, threads)
+        started = _start(source, chain, options)
     except Exception as error:
         return one_line(error)
     if started.ort.get_providers()[0] != chain[0]:
@@ -108,19 +110,23 @@ def _accelerated(source: str | bytes, provider: str, threads: int) -> Started | 
     return started
 
 
-def _start(source: str | bytes, chain: tuple[str, ...], threads: int) -> Started:
+def _start(source: str | bytes, chain: tuple[str, ...], options: Any) -> Started:
     chosen = [name for name in chain if name in ort.get_available_providers()]
     begin = time.perf_counter()
-    session = ort.InferenceSession(source, _options(threads), providers=chosen, enable_fallback=0)
+    session = ort.InferenceSession(source, options, providers=chosen, enable_fallback=0)
     return Started(session, 1e3 * (time.perf_counter() - begin))
 
 
-def _options(threads: int) -> Any:
+def _options(threads: int, exact: bool) -> Any:
     """Sequential execution, `threads` threads, no messages.
 
     onnxruntime's worker threads spin for a while after each run. With two sessions taking turns, the threads
     of the first would steal the cores of the second and distort every comparison, so they stop when a run
     ends. Source: `session.force_spinning_stop` in onnxruntime_session_options_config_keys.h.
+
+    On x64 without VNNI the fast kernels for uint8 by int8 clip sums of two products at 16 bits, so that what is
+    computed depends on which channels lie next to each other. Where a removal is to be proved, `exact` takes the
+    kernels that do not. Source: `session.x64quantprecision` in the same file.
     """
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
@@ -128,6 +134,8 @@ def _options(threads: int) -> Any:
     options.inter_op_num_threads = 1
     if threads != 1:
         options.add_session_config_entry("session.force_spinning_stop", "1")
+    if exact:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 
