@@ -5,7 +5,7 @@ values are thrown away, and what is left is recovered as a point of an earlier s
 loss, same schedule, same choice on validation, and as many training steps as the search had.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,19 @@ from seam_onnx.request import Request
 from seam_onnx.settings import Settings
 from seam_onnx.solution import encoded, read_solutions
 
-__all__ = ["budget", "from_scratch", "share_of"]
+__all__ = ["budget", "from_scratch", "share_of", "trained"]
 
 
 def budget(recipe: Recipe, share: float) -> float:
     """Epochs that a search down to a share of the MACs trains for, the networks that it tries and drops counted too."""
+    return trained(recipe, [share ** ((k + 1) / recipe.rounds) for k in range(recipe.rounds)])
+
+
+def trained(recipe: Recipe, left: Sequence[float]) -> float:
+    """Epochs that a search trains for whose rounds leave these shares of the MACs."""
     one = recipe.epochs * recipe.cut / recipe.rounds
     tried = recipe.finalists if recipe.finalists > 1 else 0
-    left = [min(0.9, share ** ((k + 1) / recipe.rounds)) for k in range(recipe.rounds)]
-    return recipe.epochs + tried * one * sum((1 - part) ** 2 for part in left)
+    return recipe.epochs + tried * one * sum((1 - min(0.9, part)) ** 2 for part in left)
 
 
 def share_of(target: str) -> float:

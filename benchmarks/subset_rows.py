@@ -20,6 +20,8 @@ class Row:
     model: str
     labels: str
     method: str
+    training: str
+    """How networks are trained on the way and afterwards: optimiser and epochs, the same for a search and its controls."""
     target: str
     original: float
     restricted: float
@@ -36,7 +38,7 @@ class Row:
     @property
     def key(self) -> tuple[str, ...]:
         """What a later run of the same replaces."""
-        return self.model, self.labels, self.method, self.target, self.machine
+        return self.model, self.labels, self.method, self.training, self.target, self.machine
 
     @property
     def kind(self) -> str:
@@ -49,14 +51,14 @@ class Row:
         return 100 * (self.restricted - self.pruned)
 
 
-def row_of(report: dict[str, Any], method: str) -> Row:
+def row_of(report: dict[str, Any], method: str, training: str) -> Row:
     """A row of a run's JSON report, timed at batch 1 and 16."""
     problem, test, environment = report["problem"], report["proof"]["test"], report["environment"]
     before, after = report["before"], report["after"]
     p50 = [comparison["ratio"] for comparison in report["proof"]["latency"]["comparisons"]]
     machine = [f"{key} {environment[key]}" for key in ("cpu", "cores", "simd", "onnxruntime") if key in environment]
     return Row(
-        Path(problem["model"]).stem, ", ".join(problem["labels"]), method, report["search"]["target"],
+        Path(problem["model"]).stem, ", ".join(problem["labels"]), method, training, report["search"]["target"],
         test["original"]["value"], test["restricted"]["value"], test["pruned"]["value"],
         test["pruned"]["interval"]["low"], test["pruned"]["interval"]["high"],
         after["params"] / before["params"], after["macs"] / before["macs"], *p50,
@@ -108,51 +110,54 @@ def tables(rows: Sequence[Row]) -> list[str]:
 
 
 def means(rows: Sequence[Row], letters: dict[str, str]) -> list[str]:
-    """Mean loss and latency by network, kind of problem, method, target and machine."""
-    lines = heads("model", "problems", "method", "rows", "lost, points, mean", "MACs", "p50 batch 1", "machine")
+    """Mean loss and latency by network, kind of problem, method, training, target and machine."""
+    lines = heads(
+        "model", "problems", "method", "training", "rows", "lost, points, mean", "MACs", "p50 batch 1", "machine"
+    )
     for each, chosen in groups(rows).items():
-        model, problems, method, target, machine = each
+        model, problems, method, training, target, machine = each
         lost, macs, p50 = (fmean(getattr(row, name) for row in chosen) for name in ("lost", "macs", "p50_1"))
-        cells = model, problems, f"{method} {target}", len(chosen), f"{lost:.2f}", f"{macs:.1%}", f"{p50:.0%}"
+        cells = model, problems, f"{method} {target}", training, len(chosen), f"{lost:.2f}", f"{macs:.1%}", f"{p50:.0%}"
         lines.append(line(*cells, letters[machine]))
     return lines
 
 
 def paired(rows: Sequence[Row], letters: dict[str, str], than: str = "effect") -> list[str]:
-    """How much more every method loses than the search at the same target, over the same problems.
+    """How much more every method loses than the search with the same training at the same target, over the same problems.
 
     The search's row is of the same machine where there is one. The standard error is that of the mean over problems: the
     sample's standard deviation / sqrt(n).
     """
-    lines = heads("model", "problems", "method", "pairs", "lost more, points, mean", "standard error", "machine")
+    names = "model", "problems", "method", "training", "pairs", "lost more, points, mean", "standard error", "machine"
+    lines = heads(*names)
     ours: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in rows:
         if row.method == than:
-            ours.setdefault((row.model, row.labels, row.target), {})[row.machine] = row
+            ours.setdefault((row.model, row.labels, row.training, row.target), {})[row.machine] = row
     for each, chosen in groups(row for row in rows if row.method != than).items():
-        model, problems, method, target, machine = each
-        others = [(row, ours.get((row.model, row.labels, row.target), {})) for row in chosen]
+        model, problems, method, training, target, machine = each
+        others = [(row, ours.get((row.model, row.labels, training, target), {})) for row in chosen]
         more = [row.lost - here.get(machine, next(iter(here.values()))).lost for row, here in others if here]
         if more:
             error = f"{stdev(more) / math.sqrt(len(more)):.2f}" if len(more) > 1 else ""
-            cells = model, problems, f"{method} {target}", len(more), f"{fmean(more):+.2f}", error, letters[machine]
-            lines.append(line(*cells))
+            cells = model, problems, f"{method} {target}", training, len(more), f"{fmean(more):+.2f}", error
+            lines.append(line(*cells, letters[machine]))
     return lines
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
-    """The rows by network, kind of problem, method, target and machine, in the order of the first of each."""
+    """The rows by network, kind of problem, method, training, target and machine, in the order of the first of each."""
     found: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        found.setdefault((row.model, row.kind, row.method, row.target, row.machine), []).append(row)
+        found.setdefault((row.model, row.kind, row.method, row.training, row.target, row.machine), []).append(row)
     return found
 
 
 def all_rows(rows: Iterable[Row], letters: dict[str, str]) -> list[str]:
     """Every row."""
     lines = heads(
-        "model", "labels", "method", "original: free / restricted", "pruned (95 % interval)", "lost, points", "parameters",
-        "MACs", "p50 batch 1", "p50 batch 16", "search, s", "machine",
+        "model", "labels", "method", "training", "original: free / restricted", "pruned (95 % interval)", "lost, points",
+        "parameters", "MACs", "p50 batch 1", "p50 batch 16", "search, s", "machine",
     )  # fmt: skip
     for row in rows:
         interval = f"{row.pruned:.2%} ({row.low:.1%} to {row.high:.1%})"
@@ -160,6 +165,7 @@ def all_rows(rows: Iterable[Row], letters: dict[str, str]) -> list[str]:
             row.model,
             row.labels,
             f"{row.method} {row.target}",
+            row.training,
             f"{row.original:.2%} / {row.restricted:.2%}",
             interval,
         )

@@ -20,6 +20,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from typing import Any
 import numpy as np
 import subset_rows
 from page import put
+
+from seam_onnx.hyperparameters import Recipe
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -157,7 +160,16 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     write(given.out, None)
     for path, method in present(given) if given.only_table else runs(given):
-        write(given.out, subset_rows.row_of(json.loads(path.read_text()), method))
+        training = training_of(method.removesuffix(", resumed"), given.set)
+        write(given.out, subset_rows.row_of(json.loads(path.read_text()), method, training))
+
+
+def training_of(method: str, more: list[str]) -> str:
+    """How a method trains, with what `more` says (key=value): `muon, 80 epochs`."""
+    asked = METHODS[method] | {key: number(text) for key, _, text in (one.partition("=") for one in more)}
+    known = {field.name for field in fields(Recipe)}
+    recipe = Recipe(**{key: value for key, value in asked.items() if key in known})
+    return f"{recipe.optimizer}, {recipe.epochs:g} epochs"
 
 
 def rows(given: argparse.Namespace) -> Iterator[tuple[Path, str, str, str]]:
@@ -189,13 +201,13 @@ def runs(given: argparse.Namespace) -> Iterator[tuple[Path, str]]:
 
 
 def order(row: subset_rows.Row) -> tuple[Any, ...]:
-    """Where a row stands: by network, problem, method, target and machine; what is not in the lists comes last."""
+    """Where a row stands: by network, problem, method, target, training and machine; what is not in the lists comes last."""
     labels = row.labels.removesuffix(", other").replace(", ", ",")
     method = row.method.removesuffix(", resumed")
     lists = ((*TEN, *SUBSETS, *SUPERCLASSES), labels), (METHODS, method)
     places = [[*listed, one].index(one) for listed, one in lists]
     target = row.target.startswith("latency"), row.target
-    return "cifar100" in row.model, row.model, *places, target, row.method, row.machine
+    return "cifar100" in row.model, row.model, *places, target, row.method, row.training, row.machine
 
 
 def write(out: Path, row: subset_rows.Row | None) -> None:

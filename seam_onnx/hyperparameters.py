@@ -5,10 +5,12 @@ from typing import Literal
 
 from seam_onnx.values import Count, Natural, NotNegative, Positive, Share
 
-__all__ = ["Criterion", "Price", "Recipe", "Schedule", "SeamRecipe"]
+__all__ = ["Criterion", "Optimizer", "Price", "Recipe", "Schedule", "SeamRecipe"]
 
 Criterion = Literal["effect", "taylor", "gates", "magnitude", "random"]
 """By what channels are ranked."""
+Optimizer = Literal["muon", "adamw"]
+"""What trains kernels and matrices."""
 Price = Literal["latency", "macs"]
 """What a search towards a latency pays with."""
 Schedule = Literal["fast", "published"]
@@ -21,14 +23,16 @@ FAST = {"when": ("schedule", "fast")}
 class Recipe:
     """How to train."""
 
-    epochs: Positive = 50
+    epochs: Positive = 80
     """Passes over the training data, search and recovery together."""
     least: Natural = 600
     """Steps at least, however few samples there are."""
     batch: Natural = 64
     """Samples a step."""
     rate: Positive = 0.003
-    """Peak learning rate of AdamW for a network of which next to nothing is left; (1 - kept)^2 of it otherwise."""
+    """Peak learning rate for a network of which next to nothing is left; (1 - kept)^2 of it otherwise."""
+    optimizer: Optimizer = "muon"
+    """What trains kernels and matrices: muon, whose steps are orthogonal, or adamw, which trains the rest in any case."""
     decay: NotNegative = 0.05
     """Decoupled weight decay, of weights with more than one axis."""
     distill: Share = 0.7
@@ -39,7 +43,7 @@ class Recipe:
     """Weight of distillation of all the original's classes, wanted or not, beside that of the outputs; 0 leaves it out."""
     mix: Share = 0.5
     """Share of training images that are mixtures of two; the teacher alone says what they show."""
-    cut: Share = 0.3
+    cut: Share = 0.2
     """Share of the epochs that goes into the rounds of removal, each time on what is left; the rest is recovery."""
     rounds: Natural = 5
     """Removals on the way to a share of MACs or parameters, each of the same factor."""
@@ -53,7 +57,7 @@ class Recipe:
     """What decides which channels go: their measured effect on the logits; the others are there to compare with."""
     price: Price = "latency"
     """What a cut has to save on the way to a latency: milliseconds of layers, measured; macs is for comparison."""
-    views: Natural = 24
+    views: Natural = 40
     """Augmented copies of the training data that are used in turn."""
     seed: Count = 0
     """Of everything random."""

@@ -33,15 +33,17 @@ def benchmarks(monkeypatch):
 
 def test_the_budget_is_what_a_search_trains(monkeypatch):
     """All steps are counted, also of the networks that it drops again, of which there may be fewer than it would try"""
-    from controls import budget
+    from controls import budget, trained
 
     steps, step = [], Trainer.step
     monkeypatch.setattr(Trainer, "step", lambda self, batch: (steps.append(1), step(self, batch))[1])
     model, task = build(DEEP), toy(0, 1, 2)
     base, views = cut_head(model, task.wanted.indices, rest=False), views_of(model, task)
     recipe = Recipe(epochs=20, least=1, batch=60, cut=0.6, rounds=2, proposals=8, finalists=2)
-    searched(base, views, CostAim("macs", 0.1, 2), recipe)
-    assert 2 * recipe.epochs < len(steps) <= 2 * budget(recipe, 0.1) + 2  # two batches an epoch, rounded twice
+    found = searched(base, views, CostAim("macs", 0.1, 2), recipe)
+    expected = trained(recipe, [point.kept for point in found.visited])
+    assert 2 * recipe.epochs < len(steps) <= 2 * expected + 2  # two batches an epoch, rounded twice
+    assert budget(recipe, 0.1) == trained(recipe, [0.1**0.5, 0.1])
 
 
 def test_a_budget_is_known_for_macs_alone():
@@ -169,17 +171,19 @@ def test_a_foreign_model_has_a_row_in_the_table(tmp_path, monkeypatch):
     (line,) = (line for line in once.splitlines() if line.startswith("| model | 3, 8"))
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     assert cells[:3] == ["model", "3, 8", "onnxsim macs=1"]
-    assert cells[5:8] == ["0.00", "100.0%", "100.0%"]
-    assert len(cells) == 12
+    assert cells[6:9] == ["0.00", "100.0%", "100.0%"]
+    assert len(cells) == 13
     report.unlink()  # the row stays in the .csv
     main()
     assert (tmp_path / "t.md").read_text() == once
 
 
-def subset_row(labels: str, method: str, pruned: float, machine: str = "here"):
+def subset_row(labels: str, method: str, pruned: float, machine: str = "here", training: str = "muon, 80 epochs"):
     from subset_rows import Row
 
-    return Row("m", labels, method, "macs=0.1", 0.9, 0.95, pruned, 0.5, 1.0, 0.1, 0.1, 0.25, 0.25, 60.0, machine)
+    return Row(
+        "m", labels, method, training, "macs=0.1", 0.9, 0.95, pruned, 0.5, 1.0, 0.1, 0.1, 0.25, 0.25, 60.0, machine
+    )
 
 
 def test_rows_of_other_machines_stay_and_the_same_is_replaced(tmp_path):
@@ -195,18 +199,20 @@ def test_rows_of_other_machines_stay_and_the_same_is_replaced(tmp_path):
 
 
 def test_methods_are_paired_with_the_search_of_the_same_machine_where_there_is_one():
-    """Losses of 1 and 3 points more: 2 in the mean, standard error sqrt(2) / sqrt(2) = 1; `c` has no pair"""
+    """Losses of 1 and 3 points more: 2 in the mean, standard error sqrt(2) / sqrt(2) = 1; `c` has no pair, nor has the
+    one of `b` that was trained in another way"""
     from subset_rows import tables
 
     rows = [
         subset_row("a, other", "effect", 0.5, "there"), subset_row("a, other", "effect", 0.9),
         subset_row("b, other", "effect", 0.9, "there"), subset_row("a, other", "random", 0.89),
         subset_row("b, other", "random", 0.87), subset_row("c, other", "random", 0.5),
+        subset_row("b, other", "random", 0.5, training="adamw, 50 epochs"),
     ]  # fmt: skip
     lines = tables(rows)
     place = lines.index("## Against the search")
     (line,) = (line for line in lines[place:] if line.startswith("| m | one against the rest | random"))
-    assert [cell.strip() for cell in line.split("|")[4:-1]] == ["2", "+2.00", "1.00", "B"]
+    assert [cell.strip() for cell in line.split("|")[5:-1]] == ["2", "+2.00", "1.00", "B"]
 
 
 def test_a_page_keeps_what_stands_around_its_tables(tmp_path):

@@ -7,7 +7,7 @@ consistent", CVPR 2022, arXiv 2106.05237).
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from seam_onnx.hyperparameters import Recipe, SeamRecipe
 from seam_onnx.lowering import Lowered
 from seam_onnx.search.engine import PLAIN, Engine
+from seam_onnx.search.muon import Muon
 from seam_onnx.search.views import Batch
 
 __all__ = ["Clock", "Recipe", "Trainer", "affine_only", "cycle", "objective", "snapshot"]
@@ -59,26 +60,26 @@ class Trainer:
         columns: Tensor | None = None,
     ) -> None:
         self.module, self.recipe, self.clock, self.engine, self.columns = module, recipe, clock, engine, columns
+        self.prepared = engine.prepared(module)
         self.parameters = [p for p in (module.parameters() if trained is None else trained) if p.requires_grad]
-        matrices = [p for p in self.parameters if p.ndim > 1]
-        vectors = [p for p in self.parameters if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": recipe.decay}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=BETAS)
+        self.optimizers = optimizers(self.parameters, recipe)
         self.loss, self.accuracy = math.nan, math.nan
 
     def step(self, batch: Batch) -> None:
         """One update at the clock's rate, gradients clipped to norm 5."""
-        scores, *classes = (value.flatten(1) for value in self.engine.run(self.module, batch.x))
+        scores, *classes = (value.flatten(1) for value in self.engine.run(self.prepared, batch.x))
         loss = objective(scores, batch, self.recipe)
         if classes and self.columns is not None:
             answer = batch.classes[:, self.columns]
             loss = loss + self.recipe.classes * distillation(classes[0], answer, self.recipe.temperature)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.clock.rate()
         nn.utils.clip_grad_norm_(self.parameters, 5.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.clock.rate()
+            optimizer.step()
         self.clock.tick()
         known = batch.y >= 0
         right = (scores.detach().argmax(1) == batch.y)[known].float().mean() if known.any() else torch.tensor(math.nan)
@@ -89,6 +90,17 @@ class Trainer:
         self.loss = loss if math.isnan(self.loss) else self.loss + 0.05 * (loss - self.loss)
         if not math.isnan(accuracy):
             self.accuracy = accuracy if math.isnan(self.accuracy) else self.accuracy + 0.05 * (accuracy - self.accuracy)
+
+
+def optimizers(parameters: Sequence[nn.Parameter], recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """What trains parameters: kernels and matrices with the recipe's optimiser and decay; the rest by AdamW, without."""
+    weights, rest = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    adam = [{"params": rest, "weight_decay": 0.0}]
+    if recipe.optimizer == "muon" and weights:
+        found: list[torch.optim.Optimizer] = [Muon(weights, recipe.rate, weight_decay=recipe.decay)]
+    else:
+        found, adam = [], [{"params": weights, "weight_decay": recipe.decay}, *adam]
+    return [*found, torch.optim.AdamW(adam, lr=recipe.rate, betas=BETAS)]
 
 
 def cycle(

@@ -43,7 +43,10 @@ def tuned(
     normalise(module, next(views.batches(PROBE)).x)
     views.engine.placed(module)
     hold(module, masks)
-    usual, epoch = Recipe(distill=recipe.distill, temperature=recipe.temperature), views.steps(recipe.batch)
+    usual = Recipe(
+        distill=recipe.distill, temperature=recipe.temperature, optimizer="adamw"
+    )  # it keeps zeros, see `hold`
+    epoch = views.steps(recipe.batch)
     clock = Clock(usual.rate * (1 - kept) ** 2, max(1, round(recipe.tune * epoch)))
     trainer = Trainer(module.train(), usual, clock, engine=views.engine)
     points: list[Point] = []

@@ -30,7 +30,7 @@ class Batch:
     """Samples on the device."""
 
     x: Tensor
-    """float32 (B, ...), normalised."""
+    """float32 (B, ...), normalised, in the engine's layout."""
     y: Tensor
     """int64 (B,), labels of the task, -1 of mixtures of two images."""
     teacher: Tensor
@@ -85,7 +85,8 @@ class Views:
         size = min(size, len(y))
         for start in range(0, len(y) - size + 1, size):
             chosen = order[start : start + size]
-            yield Batch(normalised(x[chosen], self.preprocess), y[chosen], teacher[chosen], classes[chosen])
+            arranged = self.engine.arranged(normalised(x[chosen], self.preprocess))
+            yield Batch(arranged, y[chosen], teacher[chosen], classes[chosen])
 
     def endless(self, size: int) -> Iterator[Batch]:
         """Epoch after epoch."""
