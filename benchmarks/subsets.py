@@ -98,7 +98,7 @@ def place(
 ) -> Path:  # fmt: skip
     """Where a row's report is or goes."""
     parts = [model.stem, labels.replace(",", "+"), target, method.replace(" ", "-"), *more, *["resumed"] * resumed]
-    return work / f"{'_'.join(parts)}.json"
+    return work / f"{'_'.join(parts).replace('/', '-')}.json"
 
 
 def found(model: Path, labels: str, target: str, method: str, work: Path, more: list[str]) -> Path | None:

@@ -480,7 +480,7 @@ BAD_OPTIONS = {
     ("--mask-rate", "nan"): "number above 0",
     ("--seed", "-1"): "--seed '-1': is not a whole number of at least 0",
     ("--epochs", "0"): "--epochs",
-    ("--epochs", "many"): "--epochs 'many': is not a number above 0; the default is 50",
+    ("--epochs", "many"): "--epochs 'many': is not a number above 0; the default is 80",
     ("--alpha", "-1"): "--alpha",
     ("--threads", "-2"): "--threads",
     ("--width-step", "0"): "--width-step",

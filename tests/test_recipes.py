@@ -99,7 +99,7 @@ BAD = {
     "epochs: 5": ("prune.yaml: epochs", "did you mean search.epochs?"),
     "task: {epochs: 5}": ("task.epochs", "did you mean search.epochs?"),
     "search: 5": ("prune.yaml: search", "is a section", "such as search."),
-    "search: {epochs: many}": ("prune.yaml: search.epochs 'many'", "is not a number above 0", "default is 50"),
+    "search: {epochs: many}": ("prune.yaml: search.epochs 'many'", "is not a number above 0", "default is 80"),
     "search: {epochs: -1}": ("search.epochs -1", "above 0"),
     "search: {granularity: weight, epochs: 1.5}": ("search.epochs 1.5", "whole number", "default is 30"),
     "search: {rounds: [1]}": ("search.rounds [1]", "a whole number above 0"),
@@ -228,7 +228,7 @@ def test_the_help_has_every_option_in_its_section(monkeypatch, capsys):
         assert f"\n{section}:\n" in text
     for name in PRUNE:
         assert re.search(rf"^  (-o, )?{flag(name)}( |$)", text, re.M), name
-    assert "[50; weight: 30]" in " ".join(text.split())
+    assert "[80; weight: 30]" in " ".join(text.split())
 
 
 # ---- init -----------------------------------------------------------------------------------------------------------
