@@ -151,3 +151,19 @@ def test_several_inputs():
     with torch.no_grad():
         y = lower(model)(*map(torch.from_numpy, inputs.values()))
     assert np.array_equal(y.numpy(), inputs["a"] - inputs["b"])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [3, 4, 8])
+def test_a_strided_1x1_convolution_reads_what_it_does_not_skip(channels, layout):
+    """Gradients too, for images (2, C, 7, 8) in both layouts; see the comment in `ops.contraction.conv`"""
+    graph = f"(float[2, {channels}, 7, 8] x) => (float[2, 8, 4, 3] y) <float[8, {channels}, 1, 1] w>"
+    model = build(f"{graph} {{ y = Conv <strides: ints = [2, 3]> (x, w) }}")
+    module = lower(model)
+    (weight,) = module.parameters()
+    x = torch.randn(2, channels, 7, 8).contiguous(memory_format=layout).requires_grad_()
+    module(x).square().sum().backward()
+    found = [x.grad.clone(), weight.grad.clone()]
+    x.grad = weight.grad = None
+    torch.einsum("nchw,oc->nohw", x[:, :, ::2, ::3], weight[:, :, 0, 0]).square().sum().backward()
+    torch.testing.assert_close(found, [x.grad, weight.grad])

@@ -1,11 +1,11 @@
 """How torch computes fastest here: threads, number format, memory layout. Measured, not assumed.
 
-`auto` leaves all three to a timing; what it chose is written `bf16/2` (bfloat16 and channels last, two threads) or
-`fp32/1+last` (float32, channels last), and so pinned a search computes the same again. Small layers and busy machines are
-faster with one thread; recent CPUs and GPUs are about twice as fast in bfloat16 with channels last, older ones slower, and
-fastest in float32 with channels last. Weights, optimiser and losses stay float32: only what `torch.autocast` lowers is
-rounded. Training steps are compiled where that is asked for, as in `bf16/2+compile`, and never by `auto`: each network of a
-search is compiled anew, which takes longer than its few hundred steps on a CPU (docs/throughput.md).
+`auto` leaves both to a timing; what it chose is written `bf16/2` (bfloat16, two threads), and so pinned a search
+computes the same again. Small layers and busy machines are faster with one thread; recent CPUs and GPUs are about twice as
+fast in bfloat16 with channels last, older ones slower. Weights, optimiser and losses stay float32: only what
+`torch.autocast` lowers is rounded; without it channels last are not used, where torch's kernels were seen to write outside
+their memory (docs/throughput.md). Training steps are compiled where that is asked for, as in `bf16/2+compile`, and never by
+`auto`: each network of a search is compiled anew, which takes longer than its few hundred steps on a CPU.
 """
 
 import math
@@ -34,21 +34,19 @@ class Engine:
     threads: int | None = None
     """On the CPU; None leaves them as they are."""
     low: bool = False
-    """bfloat16 where autocast allows it."""
-    last: bool = False
-    """Images in channels-last layout."""
+    """bfloat16 where autocast allows it, with images in channels-last layout."""
     compiled: bool = False
     """Training steps go through `torch.compile`, which replays them as CUDA graphs on a GPU (mode `reduce-overhead`)."""
 
     @property
     def name(self) -> str:
         """As `engines` reads it: `fp32/1`."""
-        threads, last = f"/{self.threads}" if self.threads else "", "+last" if self.last and not self.low else ""
-        return f"{'bf16' if self.low else 'fp32'}{threads}{last}{'+compile' if self.compiled else ''}"
+        threads, compiled = f"/{self.threads}" if self.threads else "", "+compile" if self.compiled else ""
+        return f"{'bf16' if self.low else 'fp32'}{threads}{compiled}"
 
     def arranged(self, x: Tensor) -> Tensor:
         """A batch (N, ...) in the layout that suits."""
-        return x.contiguous(memory_format=torch.channels_last) if self.last and x.ndim == 4 else x
+        return x.contiguous(memory_format=torch.channels_last) if self.low and x.ndim == 4 else x
 
     def placed(self, module: nn.Module) -> None:
         """Bring a module's weights into the layout that suits, in place, and keep gradients in it.
@@ -56,9 +54,9 @@ class Engine:
         A gradient in another layout than its activation costs up to ten times as much in the next elementwise op (mean and
         slice make such gradients), hence the hooks. A compiler chooses layouts itself.
         """
-        if self.last:
+        if self.low:
             module.to(memory_format=torch.channels_last)
-        if self.last and not self.compiled:
+        if self.low and not self.compiled:
             for child in module.modules():
                 if not list(child.children()):
                     child.register_forward_hook(keep_layout)
@@ -92,21 +90,19 @@ def in_layout(gradient: Tensor) -> Tensor:
 
 
 def engines(text: str, device: str) -> list[Engine]:
-    """What is left to choose from: `auto`, or a format (`fp32`, `bf16`), threads behind a slash, `+last`, `+compile`.
+    """What is left to choose from: `auto`, or a format (`fp32`, `bf16`), threads behind a slash, `+compile`.
 
     Raises:
         UsageError: nothing like that.
     """
-    found = re.fullmatch(r"(auto|fp32|bf16)(?:/([1-9][0-9]{0,2}))?(\+last)?(\+compile)?", text)
+    found = re.fullmatch(r"(auto|fp32|bf16)(?:/([1-9][0-9]{0,2}))?(\+compile)?", text)
     if found is None:
-        do = "write auto, fp32 or bf16, threads as in bf16/2, then +last for fp32 with channels last, or +compile"
+        do = "write auto, fp32 or bf16, threads as in bf16/2, and +compile to compile training steps"
         raise UsageError(f"engine {text!r}", "is not known", do)
     before = torch.get_num_threads()
     counts = (int(found[2]),) if found[2] else (before, 1) if device == "cpu" and before > 1 else (before,)
-    last = found[3] is not None
-    formats = {"auto": [(False, True), (False, False), (True, True)], "fp32": [(False, last)], "bf16": [(True, True)]}
-    ways = [way for way in formats[found[1]] if way[1] >= last]
-    return [Engine(count, *way, found[4] is not None) for count in counts for way in ways]
+    formats = {"auto": (False, True), "fp32": (False,), "bf16": (True,)}[found[1]]
+    return [Engine(count, low, found[3] is not None) for count in counts for low in formats]
 
 
 @contextmanager
