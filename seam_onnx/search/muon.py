@@ -20,7 +20,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 SIZE = 0.6
 """Root mean square of a step's elements at rate 1; AdamW's is about 0.2 (Liu et al., "Muon is scalable for LLM training",
-arXiv 2502.16982), and for short training three times as much was better."""
+arXiv 2502.16982); three times that came further in as many steps, see docs/how-it-works.md."""
 
 
 class Muon(torch.optim.Optimizer):
