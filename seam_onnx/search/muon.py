@@ -42,31 +42,37 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """One update of all weights that have a gradient."""
         for group in self.param_groups:
+            alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self.update(weight, weight.grad, group)
+                    way = self.way(weight, weight.grad, group["momentum"]).flatten(1)
+                    alike.setdefault(way.shape, []).append((weight, way))
+            for shape, found in alike.items():
+                steps = orthogonal(torch.stack([way for _, way in found])) * (group["lr"] * SIZE * max(shape) ** 0.5)
+                for (weight, _), step in zip(found, steps, strict=True):
+                    weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(step.reshape(weight.shape))
         return None if closure is None else closure()
 
-    def update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        """Of one weight."""
+    def way(self, weight: Tensor, gradient: Tensor, momentum: float) -> Tensor:
+        """Where Nesterov's momentum points for one weight, in its shape."""
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(gradient)
-        state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        way = gradient.lerp(state["momentum"], group["momentum"]).flatten(1)
-        step = orthogonal(way) * (SIZE * max(way.shape) ** 0.5)
-        weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * step.reshape(weight.shape))
+        kept: Tensor = state["momentum"].lerp_(gradient, 1 - momentum)
+        return gradient.lerp(kept, momentum)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """About the orthogonal matrix (m, n) nearest to one: singular values between 0.7 and 1.2, or still 0.
+def orthogonal(matrices: Tensor) -> Tensor:
+    """About the orthogonal matrices nearest to some (k, m, n): singular values between 0.7 and 1.2, or still 0.
 
-    Newton-Schulz iterations; cost: 15 products with the smaller side squared.
+    Newton-Schulz iterations; cost: 15 products with the smaller side squared, for each. One call for many small ones, which
+    would cost more in calls than in products.
     """
     a, b, c = NEWTON_SCHULZ
-    tall = matrix.shape[0] > matrix.shape[1]
-    x: Tensor = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)
+    tall = matrices.shape[1] > matrices.shape[2]
+    x: Tensor = matrices.mT if tall else matrices
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     for _ in range(ITERATIONS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
