@@ -1,4 +1,4 @@
-"""SeaM as published, its own 300 epochs, on label subsets of CIFAR, and the fast schedule's 30 beside it.
+"""SeaM as published, its own 300 epochs, on label subsets of CIFAR, and 30 of the other schedules beside it.
 
     python benchmarks/seam.py --models FOLDER --images cifar10.npz --work build/seam --out docs/seam-baseline.md
     python benchmarks/seam.py ... --problems ship --ways fast "fast keep=0.1"
@@ -19,7 +19,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,16 +27,15 @@ import torch
 from page import put
 from subsets import MEAN, STD, halves
 
+from seam_onnx.finding import Setup, weights_found
 from seam_onnx.judge import Judge
-from seam_onnx.model import Model, load, save
+from seam_onnx.model import load, save
 from seam_onnx.pipeline import pose
 from seam_onnx.progress import Event, silent
 from seam_onnx.request import Request
-from seam_onnx.search import Views, fastest_engine, search_weights
+from seam_onnx.search import Views, fastest_engine
 from seam_onnx.settings import Settings
 from seam_onnx.surgery import apply_masks
-from seam_onnx.surgery.logits import add_seam_head
-from seam_onnx.task import Task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import Provider, environment, to_json
 
@@ -46,12 +45,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "fast": {"schedule": "fast", "epochs": 30},
     "fast keep=0.1": {"schedule": "fast", "epochs": 30, "keep": 0.1},
     "fast keep=0.06": {"schedule": "fast", "epochs": 30, "keep": 0.06},
-    "fast keep=0.1 tune=15": {"schedule": "fast", "epochs": 30, "keep": 0.1, "tune": 15},
-    "fast keep=0.06 tune=15": {"schedule": "fast", "epochs": 30, "keep": 0.06, "tune": 15},
+    "gradual keep=0.1": {"schedule": "gradual", "epochs": 30, "keep": 0.1},
+    "gradual keep=0.06": {"schedule": "gradual", "epochs": 30, "keep": 0.06},
 }
-"""What each way asks for. Without `keep` the epoch must lose nothing; with it, it keeps no more than that; with `tune` the
-weights that stay are trained afterwards, which SeaM does not do."""
-VIEWS = {"published": 80, "fast": 12}
+"""What each way asks for. Without `keep` the epoch must lose nothing; with it, it keeps no more than that. `gradual` trains
+the weights as well, which SeaM does not do."""
+VIEWS = {"published": 80, "fast": 12, "gradual": 40}
 """Augmented copies of the training data: SeaM augments anew every epoch, memory allows about so many."""
 NEAR = 5
 """Readings of accuracy that are averaged: so many at the end, or before and after an epoch."""
@@ -101,19 +100,17 @@ def name_of(model: Path, labels: str, way: str) -> str:
     return f"{model.stem}_{labels.replace(',', '+')}_{way.replace(' ', '-')}"
 
 
-def searched(request: Request, model: Model, task: Task, views: Views, judge: Judge, base: str) -> dict[str, Any]:
+def searched(setup: Setup, views: Views, base: str) -> dict[str, Any]:
     """Search, or go on; write the masked model; what there is to say of it."""
-    recipe, state, path = request.seam, Path(f"{base}.state"), Path(f"{base}.onnx")
+    request, state, path = setup.request, Path(f"{base}.state"), Path(f"{base}.onnx")
     done = len(torch.load(state, weights_only=False)["course"].curve) if state.exists() else 0
     curve = Curve(Path(f"{base}.curve.jsonl"), done)
-    threshold = judge.original_on_val() if recipe.schedule == "published" else judge.restricted_on_val()
-    headed = add_seam_head(model, len(task.wanted.outputs), recipe.seed)
-    found = search_weights(headed, views, recipe, threshold, observer=curve, state=state)
+    found = weights_found(replace(setup, observer=curve), views, state)
     save(apply_masks(found.model, found.masks), path, overwrite=True)
+    judge = setup.judge
     return {
-        "labels": request.labels, "model": request.model.stem, "recipe": asdict(recipe), "engine": asdict(views.engine),
-        "train": views.count, "threshold": threshold, "epoch": found.epoch, "kept": found.kept,
-        "elements": sum(mask.size for mask in found.masks.masks.values()),
+        "labels": request.labels, "model": request.model.stem, "recipe": asdict(request.seam),
+        "engine": asdict(views.engine), "train": views.count, "epoch": found.epoch, "kept": found.kept,
         "proof": to_json(judge.prove(path, judge.race(path, (1, 16)))), "curve": curve.points, "environment": environment(),
     }  # fmt: skip
 
@@ -139,8 +136,9 @@ def run(model: Path, labels: str, way: str, data: Path, val: Path, work: Path) -
 
     with fastest_engine(teacher.module, probe) as engine:
         taught = nobody if schedule == "published" else teacher
-        views = Views(task, preprocess, taught, device, request.seam.seed, VIEWS[schedule], 0.0, engine)
-        row = searched(request, whole, task, views, judge, base)
+        mix = request.recipe.mix if schedule == "gradual" else 0.0
+        views = Views(task, preprocess, taught, device, request.seam.seed, VIEWS[schedule], mix, engine)
+        row = searched(Setup(request, whole, task, preprocess, teacher, judge, 1, silent), views, base)
         Path(f"{base}.json").write_text(json.dumps({"way": way, **row}))
 
 

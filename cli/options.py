@@ -30,7 +30,7 @@ _FLAGS: Final = {"batches": "--batch", "sizes": "--shape", "snippet": "--export-
 _REPEATED: Final = ("sizes", "require")
 """Options of which each use adds an entry."""
 _HYPERPARAMETERS: Final = (
-    "epochs", "rate", "schedule", "keep", "nm", "tune", "mask_rate", "head_rate", "alpha", "seed",
+    "epochs", "rate", "schedule", "keep", "nm", "mask_rate", "head_rate", "alpha", "seed",
 )  # fmt: skip
 """Of the numbers of a search those that are options; the others are set by --set or a recipe."""
 PRUNE: Final = tuple(

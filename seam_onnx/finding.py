@@ -7,6 +7,7 @@ found.chosen                    # the one that is best on validation
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -33,18 +34,20 @@ from seam_onnx.search import (
     SeamRecipe,
     Views,
     Visited,
+    WeightsFound,
     fastest_engine,
     parse_target,
+    search_gradually,
     search_weights,
 )  # fmt: skip
 from seam_onnx.solution import Solution, read_solutions
-from seam_onnx.surgery import apply_masks, cut_head, plan_removal, remove_channels, without_dead
+from seam_onnx.surgery import cut_head, remove_masked, without_dead
 from seam_onnx.surgery.logits import add_seam_head, logits_of
 from seam_onnx.task import Task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import LayerTimes
 
-__all__ = ["Finding", "Outcome", "Setup", "find", "pareto", "restricted", "solutions"]
+__all__ = ["Finding", "Outcome", "Setup", "find", "pareto", "restricted", "solutions", "weights_found"]
 
 
 @dataclass(frozen=True)
@@ -153,9 +156,9 @@ def seeded(setup: Setup, number: int) -> Setup:
 
 
 def search(setup: Setup, engine: Engine) -> Outcome:
-    """The search that the request is for. For masks on weights every image has a label; as published, all is float32."""
-    channel, recipe = setup.request.granularity == "channel", setup.request.recipe
-    seed, mix = (recipe.seed, recipe.mix) if channel else (setup.request.seam.seed, 0.0)
+    """The search that the request is for. Where weights are frozen every image has a label; as published, all is float32."""
+    channel, recipe, seam = setup.request.granularity == "channel", setup.request.recipe, setup.request.seam
+    seed, mix = recipe.seed if channel else seam.seed, recipe.mix if channel or seam.schedule == "gradual" else 0.0
     views = Views(
         setup.task, setup.preprocess, setup.teacher, setup.teacher.device, seed, recipe.views, mix,
         PLAIN if published(setup.request) else engine,
@@ -180,20 +183,29 @@ def find_channels(setup: Setup, views: Views) -> Outcome:
 
 
 def find_weights(setup: Setup, views: Views) -> Outcome:
-    """SeaM: masks on single weights behind which a new head stands; then whatever became removable goes.
-
-    The published schedule has to be as accurate as the original's free answer, the fast one as its restricted answer.
-    """
-    recipe, judge = setup.request.seam, setup.judge
-    headed = add_seam_head(setup.model, len(setup.task.wanted.outputs), recipe.seed)
-    threshold = judge.original_on_val() if recipe.schedule == "published" else judge.restricted_on_val()
-    found = search_weights(headed, views, recipe, threshold, observer=setup.observer)
-    masked = apply_masks(found.model, found.masks)
-    pruned = remove_channels(masked, plan_removal(masked, analyze(masked), setup.step))
-    judge.check_surgery(masked, pruned)
+    """Masks on single weights; then whatever became removable goes."""
+    recipe = setup.request.seam
+    found = weights_found(setup, views)
+    removal = remove_masked(found.model, found.masks, setup.step)
+    setup.judge.check_surgery(removal.masked, removal.pruned)
     accuracy = found.curve[found.epoch - 1].val
-    recover = "finetune" if recipe.tune else "head"
-    return Outcome("weight", pruned, found.masks, recover, recipe, found.kept, accuracy, found.curve)
+    recover = "finetune" if recipe.schedule == "gradual" else "head"
+    return Outcome("weight", removal.pruned, found.masks, recover, recipe, found.kept, accuracy, found.curve)
+
+
+def weights_found(setup: Setup, views: Views, state: Path | None = None) -> WeightsFound:
+    """By the schedule that is asked for: in the original with its head cut, or, as SeaM does, with a new head behind it.
+
+    SeaM as published has to be as accurate as the original's free answer, the fast schedule as its restricted answer. Either
+    goes on from the state of a search that was cut off, if that is given.
+    """
+    wanted, recipe, judge = setup.task.wanted, setup.request.seam, setup.judge
+    if recipe.schedule == "gradual":
+        base = without_dead(cut_head(setup.model, wanted.indices, rest=wanted.rest), setup.step)
+        return search_gradually(base, logits_of(base), views, recipe, setup.observer)
+    headed = add_seam_head(setup.model, len(wanted.outputs), recipe.seed)
+    threshold = judge.original_on_val() if recipe.schedule == "published" else judge.restricted_on_val()
+    return search_weights(headed, views, recipe, threshold, observer=setup.observer, state=state)
 
 
 def restricted(setup: Setup, outcome: Outcome, why: str) -> Outcome:

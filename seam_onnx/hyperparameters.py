@@ -13,10 +13,12 @@ Optimizer = Literal["muon", "adamw"]
 """What trains kernels and matrices."""
 Price = Literal["latency", "macs"]
 """What a search towards a latency pays with."""
-Schedule = Literal["fast", "published"]
+Schedule = Literal["fast", "gradual", "published"]
 """How masks on single weights move."""
-FAST = {"when": ("schedule", "fast")}
+OURS = {"when": ("schedule", "fast", "gradual")}
 """Metadata of a field that SeaM as published has no use for."""
+FROZEN = {"when": ("schedule", "fast", "published")}
+"""Metadata of a field for schedules that move masks, and no weights."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +75,20 @@ class SeamRecipe:
     batch: Natural = 64
     """Samples a step."""
     schedule: Schedule = "fast"
-    """How single weights go: fast (down to --keep, on time), published (SeaM's, which wants 300 epochs)."""
-    keep: Share | None = field(default=None, metadata=FAST)
-    """Schedule fast: share of the weights to come down to [0.06; with --nm what the pattern leaves]."""
-    nm: str | None = field(default=None, metadata=FAST)
-    """Schedule fast: at most N of M consecutive input weights stay, e.g. 2:4 for TensorRT's sparse kernels."""
-    distill: Share = field(default=0.7, metadata=FAST)
+    """How single weights go: fast (down to --keep, on time; those that stay are the original's), gradual (the same, while
+    they are trained), published (SeaM's, which wants 300 epochs)."""
+    keep: Share | None = field(default=None, metadata=OURS)
+    """Schedules fast and gradual: share of the weights to come down to [0.06; with --nm what the pattern leaves]."""
+    nm: str | None = field(default=None, metadata=OURS)
+    """Schedules fast and gradual: at most N of M consecutive input weights stay, e.g. 2:4 for TensorRT's sparse kernels."""
+    distill: Share = field(default=0.7, metadata=OURS)
     """Weight of distillation against the labels, 0 to 1; schedule published has none."""
-    temperature: Positive = field(default=3.0, metadata=FAST)
+    temperature: Positive = field(default=3.0, metadata=OURS)
     """Of distillation."""
-    tune: NotNegative = field(default=0.0, metadata=FAST)
-    """Schedule fast: passes over the data in which the weights that stay are trained, once their masks are chosen; with 0
-    they are the original's, as in SeaM."""
-    mask_rate: Positive = 0.05
-    """Adam's rate for masks; schedule fast scales it by 1000 / steps."""
-    head_rate: Positive = 0.1
-    """Adam's rate for the new head."""
+    mask_rate: Positive = field(default=0.05, metadata=FROZEN)
+    """Schedules fast and published: Adam's rate for masks; fast scales it by 1000 / steps."""
+    head_rate: Positive = field(default=0.1, metadata=FROZEN)
+    """Schedules fast and published: Adam's rate for the new head."""
     alpha: NotNegative = field(default=1.0, metadata={"when": ("schedule", "published")})
     """Schedule published: weight of the kept ratio in the loss; schedule fast finds it."""
     seed: Count = 0

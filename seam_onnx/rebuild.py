@@ -1,23 +1,23 @@
 """From the original and a solution to the pruned model: what `prune` ends in and `apply` does again, bit for bit.
 
-    cut head -> remove what is dead -> masks -> removal -> trained values -> stamp          channel
-    add SeaM's head -> masks -> removal -> trained values -> stamp                          weight
+    cut head -> remove what is dead -> masks -> removal -> trained values -> stamp
+    add SeaM's head -> masks -> removal -> trained values -> stamp          where the values have such a head
 
 No data, no torch. The plan of the removal depends on the original and the masks alone, never on the trained values.
 """
 
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
 from seam_onnx.atomic import refuse_source, writing
-from seam_onnx.channels import analyze
 from seam_onnx.errors import ParityError, UsageError
 from seam_onnx.model import Model, load, save, sha256
 from seam_onnx.provenance import stamped
 from seam_onnx.solution import Solution
-from seam_onnx.surgery import apply_masks, classes, cut_head, plan_removal, remove_channels, remove_masked, without_dead
+from seam_onnx.surgery import classes, cut_head, remove_masked, without_dead
 from seam_onnx.surgery.contents import with_values
-from seam_onnx.surgery.logits import add_seam_head
+from seam_onnx.surgery.logits import SEAM_HEAD, add_seam_head
 from seam_onnx.surgery.twin import contents_of_twin
 
 __all__ = ["apply_solution", "assemble", "rebuild", "stamp", "with_values_of"]
@@ -60,7 +60,7 @@ def assemble(model: Model, solution: Solution) -> Model:
     if classes(model) != solution.wanted.classes:
         why = f"are for {solution.wanted.classes} classes, not {classes(model)}"
         raise UsageError("masks", why, "give the masks of this model")
-    return with_values(outline(model, solution), solution.values)
+    return with_values(outline(model, solution, solution.values), solution.values)
 
 
 def with_values_of(trained: Model, model: Model, solution: Solution) -> Solution:
@@ -69,14 +69,14 @@ def with_values_of(trained: Model, model: Model, solution: Solution) -> Solution
     Raises:
         MismatchError: it is not, which is a bug.
     """
-    return replace(solution, values=contents_of_twin(outline(model, solution), trained))
+    return replace(solution, values=contents_of_twin(outline(model, solution, trained.initializers), trained))
 
 
-def outline(model: Model, solution: Solution) -> Model:
-    """What the masks leave of the original, with the original's values."""
+def outline(model: Model, solution: Solution, names: Container[str]) -> Model:
+    """What the masks leave of the original, with the original's values; its head is that of the trained tensors' names."""
     wanted, step = solution.wanted, solution.width_step
-    if solution.granularity == "channel":
+    if SEAM_HEAD[0] in names:
+        base = add_seam_head(model, len(wanted.outputs))
+    else:
         base = without_dead(cut_head(model, wanted.indices, rest=wanted.rest), step)
-        return remove_masked(base, solution.masks).pruned
-    masked = apply_masks(add_seam_head(model, len(wanted.outputs)), solution.masks)
-    return remove_channels(masked, plan_removal(masked, analyze(masked), step))
+    return remove_masked(base, solution.masks, 1 if solution.granularity == "channel" else step).pruned

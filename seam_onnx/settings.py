@@ -6,7 +6,8 @@
 1. A field is a key; the fields of a dataclass in a field are keys beside it. A field whose metadata name a `section`
    begins one, the fields after it stay in it; `name` is another name in a recipe, `key=False` makes it no key at all.
 2. A name that several of the dataclasses have is one key. Its value goes to each place; where only one of two places is
-   in force (`when=(field, value)`), that one decides its type and default; where none is, the key may only be left alone.
+   in force (`when=(field, value, ...)`, any of the values), that one decides its type and default; where none is, the key
+   may only be left alone.
 3. A key's sentence is the string under the field. The command's help, recipes and docs are made of it.
 """
 
@@ -43,8 +44,8 @@ class Place:
     """Its type."""
     default: Any
     """MISSING where it has to be given."""
-    when: tuple[tuple[str, str], ...]
-    """(name of another key, its value) for all of which this place is in force."""
+    when: tuple[tuple[str, ...], ...]
+    """(name of another key, values of which it has one) for all of which this place is in force."""
 
     def in_force(self, chosen: Mapping[str, Any]) -> bool:
         """Whether a value here counts, given the values of other keys."""
@@ -52,7 +53,7 @@ class Place:
 
     def near(self, chosen: Mapping[str, Any]) -> float:
         """How many of its conditions hold; infinite where all do."""
-        held = sum(chosen.get(name) == value for name, value in self.when)
+        held = sum(chosen.get(name) in values for name, *values in self.when)
         return held if held < len(self.when) else math.inf
 
 
@@ -156,7 +157,7 @@ keys_of: Callable[[type], Mapping[str, Key]] = functools.cache(_keys_of)
 
 
 def _walk(
-    outer: type, section: str, path: tuple[str, ...], when: tuple[tuple[str, str], ...]
+    outer: type, section: str, path: tuple[str, ...], when: tuple[tuple[str, ...], ...]
 ) -> Iterator[tuple[str, str, str, Place]]:
     """(name, key, text, place) of every field, those of dataclasses in fields among them."""
     hints, texts = get_type_hints(outer, include_extras=True), docstrings(outer)
@@ -208,9 +209,9 @@ def _fits(hint: Any, value: Any) -> bool:
 
 
 def _idle(place: Place, origin: str, chosen: Mapping[str, Any]) -> UsageError:
-    name, value = next((name, value) for name, value in place.when if chosen.get(name) != value)
+    name, *values = next(one for one in place.when if chosen.get(one[0]) not in one[1:])
     return UsageError(
-        origin, f"does nothing with {name} {plain(chosen[name])}", f"leave it out, or choose {name} {value}"
+        origin, f"does nothing with {name} {plain(chosen[name])}", f"leave it out, or choose {name} {values[0]}"
     )
 
 

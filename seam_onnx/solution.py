@@ -47,7 +47,8 @@ class Solution:
     granularity: str
     """'channel' or 'weight'."""
     masks: MaskSet
-    """Channel: on the model with its head cut and without what is dead in it. Weight: on the model with SeaM's head."""
+    """On the model with its head cut and without what is dead in it; where the values have SeaM's head, on the model with
+    that."""
     values: Values = field(default_factory=dict)
     """Contents of those initializers of the pruned model that are not just what is left of the original's."""
     width_step: int = 1

@@ -92,14 +92,16 @@ def test_single_weights(tmp_path):
     assert all(name.startswith("seam.head") for name in one.values)  # nothing else was trained
 
 
-def test_single_weights_that_were_tuned(tmp_path):
-    seam_recipe = SeamRecipe(epochs=4, batch=16, keep=0.3, tune=2)
-    given = Request(DIGITS, "3", DATA, tmp_path / "x.onnx", granularity="weight", seam=seam_recipe)
+@pytest.mark.parametrize(("labels", "keep"), [("3", 0.06), ("3,8", 0.02), ("3,8", 0.3)])
+def test_single_weights_that_were_trained(labels, keep, tmp_path):
+    seam_recipe = SeamRecipe(schedule="gradual", epochs=4, batch=16, keep=keep)
+    given = Request(DIGITS, labels, DATA, tmp_path / "x.onnx", granularity="weight", width_step="1", seam=seam_recipe)
     report = reengineer(given)
     one = solution(given.output)
     assert serialized(rebuild(load(DIGITS), one)) == given.output.read_bytes()
-    assert not all(name.startswith("seam.head") for name in one.values)
-    assert report.search.recover == "finetune"
+    assert not any(name.startswith("seam.head") for name in one.values)
+    assert (report.search.granularity, report.search.recover) == ("weight", "finetune")
+    assert report.search.kept <= keep + 0.001
 
 
 def test_only_metadata_come_after_the_proof(pets):

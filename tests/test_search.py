@@ -55,7 +55,7 @@ from seam_onnx.search.training import Training
 from seam_onnx.search.trial import Trial, distance
 from seam_onnx.search.views import Batch, restricted
 from seam_onnx.search.weight import WeightSearch
-from seam_onnx.surgery import NM, apply_masks, channel_masks, cut_head, remove_masked
+from seam_onnx.surgery import NM, channel_masks, cut_head, remove_masked
 from seam_onnx.surgery.logits import SEAM_HEAD, add_seam_head, logits_of
 from seam_onnx.surgery.sparsity import holds
 from seam_onnx.task import Task, make_task
@@ -347,32 +347,6 @@ def test_a_pattern_leaves_its_share_of_layers_that_can_hold_it():
     assert bits["w1"].all()  # three inputs
     assert bits["h"].all()  # a bias
     assert fast(epochs=4, nm="2:4", keep=0.2)[1][-1] <= 0.2
-
-
-def test_tuning_trains_what_the_masks_leave_and_nothing_else():
-    model = build(DEEP)
-    headed, recipe = add_seam_head(model, 2), SeamRecipe(epochs=6, batch=16, keep=0.3)
-    plain = search_weights(headed, views_of(model, toy(1, 3)), recipe, 0.9)
-    seen: list[Event] = []
-    tuned = search_weights(
-        headed, views_of(model, toy(1, 3)), replace(recipe, tune=4), 0.9, observer=seen.append,
-    )  # fmt: skip
-    assert tuned.masks.digest() == plain.masks.digest()
-    assert tuned.kept == plain.kept
-    before, after = (
-        {n: v.const_value.numpy() for n, v in apply_masks(one.model, one.masks).initializers.items()}
-        for one in (plain, tuned)
-    )
-    stored = {n: v.const_value.numpy() for n, v in tuned.model.initializers.items()}
-    for name, mask in tuned.masks.masks.items():
-        assert not stored[name][~mask].any()
-        assert np.array_equal(stored[name], after[name])  # to mask it again changes nothing
-    assert all((after[name] != before[name]).any() for name in ("w1", "w2", "w3", "g"))
-    readings = [p for p in tuned.curve if p.stage == "recover"]
-    assert [p.epoch for p in readings] == [7, 8, 9, 10]
-    assert tuned.curve[: len(plain.curve)] == plain.curve
-    assert tuned.curve[tuned.epoch - 1].val == max(p.val for p in readings)
-    assert [e.figures["val"] for e in seen if e.stage == "recover" and "val" in e.figures] == [p.val for p in readings]
 
 
 @pytest.mark.parametrize("schedule", ["published", "fast"])

@@ -127,12 +127,14 @@ class Slow:
 class Trip:
     goal: str = field(metadata={"section": "where", "name": "to"})
     """The end."""
-    pace: Literal["fast", "slow"] = field(default="fast", metadata={"section": "how"})
+    pace: Literal["fast", "slow", "still"] = field(default="fast", metadata={"section": "how"})
     """Which."""
     fast: Fast = field(default_factory=Fast, metadata={"when": ("pace", "fast")})
     slow: Slow = field(default_factory=Slow, metadata={"when": ("pace", "slow")})
     via: tuple[str, ...] = field(default=(), metadata={"section": "where"})
     """Stops."""
+    rest: Count = field(default=0, metadata={"section": "how", "when": ("pace", "slow", "still")})
+    """Hours."""
     said: str = field(default="", metadata={"key": False})
     """As it was said."""
 
@@ -144,15 +146,21 @@ def built(**values: Any) -> Trip:
 def test_every_field_is_a_key():
     keys = keys_of(Trip)
     assert [key.key for key in keys.values()] == [
-        "how.pace", "how.steps", "how.seed", "how.patience", "where.to", "where.via",
+        "where.to", "where.via", "how.pace", "how.steps", "how.seed", "how.patience", "how.rest",
     ]  # fmt: skip
     assert keys["steps"].defaults == "3; slow: 300"
     assert keys["patience"].text == "How long."
 
 
+def test_a_key_may_count_with_several_values_of_another():
+    assert [built(pace=pace, rest=8).rest for pace in ("slow", "still")] == [8, 8]
+    with refusal(UsageError, "rest", "does nothing with pace fast", "choose pace slow", code=2):
+        built(rest=8)
+
+
 def test_a_shared_key_goes_everywhere_and_the_place_in_force_decides():
     assert built(steps=7) == Trip("Rome", fast=Fast(7), slow=Slow(7))
-    assert dump(built())["how"] == {"pace": "fast", "steps": 3, "seed": 0, "patience": 1}
+    assert dump(built())["how"] == {"pace": "fast", "steps": 3, "seed": 0, "patience": 1, "rest": 0}
     assert dump(built(pace="slow"))["how"]["steps"] == 300
     with refusal(UsageError, "steps 0", "is not a whole number above 0", "the default is 300", code=2):
         built(pace="slow", steps=0)

@@ -5,7 +5,7 @@
     schedule.step(joint)       one update
 
 `Published` is SeaM's. `Fast` has the same gradient of the cross-entropy and the same ratio in the loss, and reaches a given
-share of weights within a fixed number of steps.
+share of weights within a fixed number of steps. The third schedule, which trains weights as well, is gradual.py.
 
 Why SeaM is slow: alpha/N, the gradient of the ratio, is far smaller than a batch's (docs/seam.md), and Adam divides by the
 size of both together. So masks hardly fall; they walk at random from 1, the same for all, and are removed where they
@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from seam_onnx.hyperparameters import SeamRecipe
 
-__all__ = ["Fast", "Published", "Schedule", "make_schedule"]
+__all__ = ["DESCENT", "Fast", "Published", "Schedule", "final_share", "make_schedule"]
 
 Masks = Mapping[str, nn.Parameter]
 DESCENT = 0.6
-"""Share of the steps in which `Fast` comes down; in the rest the masks settle."""
+"""Share of the steps in which weights go; in the rest those that stay settle."""
 KEEP = 0.06
-"""Share of the weights that `Fast` comes down to by default."""
+"""Share of the weights that stay by default."""
 MEMORY = 0.95
 """Of the running mean of squared gradients, a step."""
 
@@ -137,13 +137,7 @@ class Fast:
     def share(self) -> float:
         """r(t): share of the elements that may stay now."""
         way = max(1.0, DESCENT * self.total - self.first)
-        return float(self.keep ** min(1.0, (self.done - self.first) / way))
-
-    @property
-    def keep(self) -> float:
-        """Where the descent ends; under N:M, which removes by itself, nowhere unless it was asked for."""
-        given = self.recipe.keep
-        return given if given is not None else KEEP if self.recipe.nm is None else 1.0
+        return float(final_share(self.recipe) ** min(1.0, (self.done - self.first) / way))
 
     @torch.no_grad()
     def step(self, joint: bool) -> None:
@@ -198,6 +192,11 @@ class Fast:
         self.head.load_state_dict(state["head"])
         self.moved.load_state_dict(state["moved"])
         self.squares, self.done = state["squares"], state["done"]
+
+
+def final_share(recipe: SeamRecipe) -> float:
+    """Where the descent ends; under N:M, which removes by itself, nowhere unless it was asked for."""
+    return recipe.keep if recipe.keep is not None else KEEP if recipe.nm is None else 1.0
 
 
 def gradient(mask: nn.Parameter) -> Tensor:

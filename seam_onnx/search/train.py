@@ -52,7 +52,7 @@ class Trainer:
 
     def __init__(
         self,
-        module: Lowered,
+        module: nn.Module,
         recipe: Recipe,
         clock: "Clock",
         trained: Iterable[nn.Parameter] | None = None,
@@ -113,7 +113,7 @@ def cycle(
         batches: as many as it takes.
         period: steps between readings; the last step is followed by one in any case.
         told: called after each step.
-        read: accuracy of the module, which is in evaluation mode while it is called.
+        read: accuracy of the module, which is in evaluation mode while it is called; -1 where it shall not be chosen.
 
     Returns:
         which reading that is, counted from 0, and its accuracy.
@@ -132,7 +132,7 @@ def cycle(
     return best
 
 
-def snapshot(module: Lowered) -> dict[str, Tensor]:
+def snapshot(module: nn.Module) -> dict[str, Tensor]:
     """A copy of everything the module has learnt."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 

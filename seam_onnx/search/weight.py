@@ -30,7 +30,6 @@ from seam_onnx.search.schedules import make_schedule
 from seam_onnx.search.selection import Course, Selection
 from seam_onnx.search.straight_through import largest, straight_through
 from seam_onnx.search.train import objective
-from seam_onnx.search.tune import tuned
 from seam_onnx.search.views import Batch, Views, evaluate
 from seam_onnx.surgery.logits import SEAM_HEAD
 from seam_onnx.surgery.sparsity import fits, parse_nm, reduction_axes
@@ -64,13 +63,13 @@ class WeightsFound:
     """What the search gives."""
 
     model: Model
-    """The model with its trained head; original weights untouched, unless those that stay were tuned."""
+    """The model with its trained head; original weights untouched, unless the schedule trains them."""
     masks: MaskSet
     """Of the chosen epoch of the search."""
     kept: float
     """Share of mask elements that stay."""
     curve: tuple[Point, ...]
-    """Epoch by epoch, those of tuning last."""
+    """Epoch by epoch."""
     epoch: int
     """The chosen one, counted from 1."""
 
@@ -222,8 +221,4 @@ def search_weights(
     course = search.run(course, state)
     search.put(course.head)
     trained, masks = write_back(model, search.module), MaskSet(course.masks, model.sha256)
-    kept, curve, epoch = course.curve[course.epoch - 1].kept, tuple(course.curve), course.epoch
-    if recipe.tune:
-        trained, points, best = tuned(trained, masks, kept, views, recipe, observer)
-        curve, epoch = (*curve, *points), len(curve) + best + 1
-    return WeightsFound(trained, masks, kept, curve, epoch)
+    return WeightsFound(trained, masks, course.curve[course.epoch - 1].kept, tuple(course.curve), course.epoch)

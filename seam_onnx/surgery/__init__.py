@@ -2,7 +2,7 @@
 
 from seam_onnx.surgery.cut import class_scores, classes_left, cut_head
 from seam_onnx.surgery.head import classes
-from seam_onnx.surgery.masked import Removal, remove_masked, without_dead
+from seam_onnx.surgery.masked import Removal, closed, remove_masked, without_dead
 from seam_onnx.surgery.masking import apply_masks, channel_masks
 from seam_onnx.surgery.plan import PrunePlan, plan_channels, plan_removal
 from seam_onnx.surgery.remove import remove_channels
@@ -18,6 +18,7 @@ __all__ = [
     "class_scores",
     "classes",
     "classes_left",
+    "closed",
     "cut_head",
     "parse_nm",
     "plan_channels",
