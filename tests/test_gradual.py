@@ -170,6 +170,7 @@ def test_what_shifts_a_channel_without_data_is_silent_and_nothing_else():
         "b1",
         "s",
         "t",
+        "g",
     }  # what the depthwise convolution makes of 0.5 is no constant
     assert np.flatnonzero(~final.masks["b1"]).tolist() == [2]
     assert np.flatnonzero(~final.masks["s"]).tolist() == np.flatnonzero(~final.masks["t"]).tolist() == [5]
