@@ -147,9 +147,7 @@ def search_gradually(
     descent = Descent(base, sparse, training, final_share(recipe), observer)
     best = descent.run()
     fold(module)
-    found = apply_masks(
-        write_back(base, module), descent.masks
-    )  # folding moves what normalisation had of silent channels
+    found = apply_masks(write_back(base, module), descent.masks)  # folding moves the shifts of silent channels
     return WeightsFound(found, descent.masks, sparse.kept(), tuple(descent.points), best + 1)
 
 
