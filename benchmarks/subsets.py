@@ -4,7 +4,7 @@
     python benchmarks/subsets.py ... --problems ship cat,dog --targets macs=0.1 macs=0.252 --resume --methods effect random
     python benchmarks/subsets.py ... --methods effect scratch Torch-Pruning onnxsim --only-table
 
-With --resume the first target is searched for, and the others choose among the networks that this search visited.
+With --resume the first target is searched for, and the others begin with the networks that this search visited.
 `scratch` (controls.py) needs the row of `effect`; `onnxsim` (rivals.py) and `Torch-Pruning` (torch_pruned.py) need
 `pip install -e .[benchmark] onnxsim==0.8.1 torch-pruning==1.6.1`. With --only-table nothing is run: the rows
 that are there go into the table.
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", help="label lists; by default all for the network")
     parser.add_argument("--targets", nargs="+", default=["macs=0.1"])
     parser.add_argument("--methods", nargs="+", default=["effect"], choices=list(METHODS))
-    parser.add_argument("--resume", action="store_true", help="targets after the first need no search of their own")
+    parser.add_argument("--resume", action="store_true", help="targets after the first begin with what it visited")
     parser.add_argument("--set", nargs="*", default=[], help="settings of the recipe, key=value")
     parser.add_argument("--only-table", action="store_true", help="run nothing")
     given = parser.parse_args()

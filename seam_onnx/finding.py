@@ -167,14 +167,14 @@ def search(setup: Setup, engine: Engine) -> Outcome:
 
 
 def find_channels(setup: Setup, views: Views) -> Outcome:
-    """The default: cut the head, then remove channels until the target is met, or choose among an earlier search's."""
-    request, model, task = setup.request, setup.model, setup.task
-    base = cut_head(model, task.wanted.indices, rest=task.wanted.rest)
+    """The default: cut the head, then remove channels until the target is met, or begin with an earlier search's."""
+    request, task = setup.request, setup.task
+    base = cut_head(setup.model, task.wanted.indices, rest=task.wanted.rest)
     running = ChannelSearch(
         base, logits_of(base), views, aim_of(setup, base), request.recipe, request.recover, setup.step,
         setup.judge.check_surgery, setup.observer,
     )  # fmt: skip
-    found = running.run() if request.resume_from is None else running.resume(earlier(request, model, task))
+    found = running.run() if request.resume_from is None else running.resume(earlier(setup))
     chosen = found.chosen
     return Outcome(
         "channel", chosen.model, chosen.masks, request.recover, request.recipe, chosen.kept, chosen.accuracy,
@@ -236,15 +236,19 @@ def aim_of(setup: Setup, base: Model) -> Aim:
     return CostAim(goal.metric, goal.value, request.recipe.rounds)
 
 
-def earlier(request: Request, model: Model, task: Task) -> tuple[Visited, ...]:
+def earlier(setup: Setup) -> tuple[Visited, ...]:
     """The networks that an earlier search visited, largest first. Raises UsageError where it was about something else."""
-    assert request.resume_from is not None
+    path, wanted = setup.request.resume_from, setup.task.wanted
+    assert path is not None
     found = []
-    for one in read_solutions(request.resume_from):
-        if one.wanted != task.wanted or one.granularity != "channel":
+    for one in read_solutions(path):
+        if one.wanted != wanted or one.granularity != "channel":
             why = f"is about {', '.join(one.wanted.outputs)} at granularity {one.granularity}"
-            raise UsageError(request.resume_from, why, "give the same labels, or search anew")
-        found.append(Visited(assemble(model, one), one.masks, one.kept, one.accuracy or 0.0))
+            raise UsageError(path, why, "give the same labels, or search anew")
+        if one.width_step != setup.step:
+            why = f"is of a search in steps of {one.width_step} channels, not {setup.step}"
+            raise UsageError(path, why, f"give --width-step {one.width_step}, or search anew")
+        found.append(Visited(assemble(setup.model, one), one.masks, one.kept, one.accuracy or 0.0))
     return tuple(found)
 
 

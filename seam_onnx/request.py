@@ -87,7 +87,7 @@ class Request:
     target: str = field(default="macs=0.3", metadata=OF_CHANNELS)
     """What to reach: macs=, params= or latency=RATIO of the original, or max-drop=POINTS of accuracy on validation."""
     resume_from: Path | None = field(default=None, metadata=OF_CHANNELS)
-    """Masks file of an earlier prune: choose among the networks that it visited instead of searching."""
+    """Masks file of an earlier prune: choose among the networks that it visited, or go on from one of them."""
     recover: Recover = field(default="finetune", metadata=OF_CHANNELS)
     """What to change of what stays: none, bn (normalisation), fast (least squares), finetune (both, then training)."""
     width_step: Natural | Literal["auto"] = 8

@@ -237,6 +237,7 @@ def test_resuming_from_what_does_not_fit_is_refused(call, tmp_path):
     again = ("prune", DIGITS, "--data", DATA, "--quiet", "-o", tmp_path / "x.onnx", "--resume-from", masks_of(output))
     refused(call(*again, "--labels", "1,2"), 2, "is about 3, 8", "search anew")
     refused(call(*again, "--labels", "3,8", "--granularity", "weight"), 2, "--resume-from: does nothing with")
+    refused(call(*again, "--labels", "3,8", "--width-step", "4"), 2, "in steps of 8 channels", "give --width-step 8")
     none = tmp_path / "none.masks.safetensors"
     refused(call(*again[:-1], none, "--labels", "3,8"), 2, "none.masks.safetensors", "no such file")
     damaged = tmp_path / "damaged.masks.safetensors"

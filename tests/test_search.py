@@ -40,6 +40,7 @@ from seam_onnx.search import (
     parse_target,
     search_weights,
 )
+from seam_onnx.search.aims import way
 from seam_onnx.search.augment import augmented
 from seam_onnx.search.auxiliary import features_of
 from seam_onnx.search.criteria import CRITERIA, Subject
@@ -58,6 +59,7 @@ from seam_onnx.search.weight import WeightSearch
 from seam_onnx.surgery import NM, channel_masks, cut_head, remove_masked
 from seam_onnx.surgery.logits import SEAM_HEAD, add_seam_head, logits_of
 from seam_onnx.surgery.sparsity import holds
+from seam_onnx.surgery.twin import contents_of_twin
 from seam_onnx.task import Task, make_task
 from seam_onnx.teacher import Teacher
 
@@ -584,6 +586,38 @@ def test_a_cost_is_reached_in_equal_factors():
     assert not CostAim("macs", 0.1, 2).holds(aim.candidates(found)[0])
 
 
+def test_rounds_of_a_cost_go_on_from_the_nearest_factor():
+    aim = CostAim("macs", 0.25, 2)
+    assert aim.next(visited((0.6, 0.9, None))) == pytest.approx(0.25)
+    assert aim.next(visited((0.8, 0.9, None))) == pytest.approx(0.5)
+    assert aim.next(visited((0.8, 0.9, None), (0.6, 0.9, None), (0.26, 0.9, None))) == pytest.approx(0.25)
+
+
+def test_a_latency_that_is_nearly_met_is_not_overshot():
+    assert LatencyAim(0.4, lambda model: 0.3).next(visited((0.5, 0.9, 0.41))) == pytest.approx(0.475)
+    assert LatencyAim(0.9, lambda model: 0.3).next([]) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("aim", "passed"),
+    [
+        (CostAim("macs", 0.9, 5), 0),
+        (CostAim("macs", 0.31, 5), 3),
+        (CostAim("macs", 0.4, 5), 2),
+        (CostAim("macs", 0.1, 5), 4),
+        (LatencyAim(0.8, lambda model: 0.3), 1),
+        (LatencyAim(0.6, lambda model: 0.3), 1),
+        (LatencyAim(0.2, lambda model: 0.3), 4),
+        (DropAim(0.92), 2),
+        (DropAim(0.99), 1),
+        (DropAim(0.5), 4),
+    ],
+)
+def test_what_another_aim_would_have_come_past(aim, passed):
+    found = visited((0.7, 0.95, 0.75), (0.5, 0.87, 0.5), (0.3, 0.85, 0.4), (0.15, 0.8, 0.3))
+    assert way(aim, found) == found[:passed]
+
+
 def test_a_latency_is_approached_until_it_is_met():
     aim = LatencyAim(0.4, lambda model: 0.3)
     assert aim.next([]) == pytest.approx(0.5)
@@ -626,6 +660,32 @@ def test_resuming_chooses_among_what_was_visited():
     found = again.resume(first.visited)
     assert serialized(found.chosen.model) == serialized(first.visited[0].model)
     assert found.met
+
+
+@pytest.mark.parametrize(("ratio", "more"), [(0.9, 1), (0.45, 1), (0.1, 1), (0.27, 0)])
+def test_resuming_goes_on_where_nothing_is_as_large_as_it_may_be(ratio, more):
+    """The first has visited 49 and 26 %; whatever is found after these, its masks on the base leave it."""
+    model, task = build(DEEP), toy(0, 1, 2)
+    base, views = cut_head(model, task.wanted.indices, rest=False), views_of(model, task)
+    first = searched(base, views, CostAim("macs", 0.3, 2), SHORT)
+    again = ChannelSearch(base, logits_of(base), views, CostAim("macs", ratio, 1), SHORT, "finetune", 8, agree)
+    found = again.resume(first.visited)
+    assert len(found.visited) == 2 + more
+    assert found.met
+    assert max((point.kept for point in first.visited if point.kept < ratio), default=0) <= found.chosen.kept <= ratio
+    assert (found.chosen.kept in [point.kept for point in first.visited]) is (more == 0)
+    sizes = [point.kept for point in found.visited]
+    assert sizes == sorted(sizes, reverse=True)
+    contents_of_twin(remove_masked(again.rounds.base, found.chosen.masks).pruned, found.chosen.model)
+
+
+def test_resuming_only_chooses_where_rounds_are_not_trained():
+    model, task = build(DEEP), toy(0, 1, 2)
+    base, views = cut_head(model, task.wanted.indices, rest=False), views_of(model, task)
+    first = searched(base, views, CostAim("macs", 0.3, 2), SHORT)
+    for recipe, recover in ((SHORT, "fast"), (replace(SHORT, cut=0.0), "finetune")):
+        again = ChannelSearch(base, logits_of(base), views, CostAim("macs", 0.45, 1), recipe, recover, 2, agree)
+        assert len(again.resume(first.visited).visited) == 2
 
 
 # ---- channels: training ---------------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 An aim sees what was visited so far, largest first, and names the next size as a share of the original's cost (or None: it
 has seen enough). Then it lists candidates to recover, best first and at least one, and says whether a recovered one will do.
+Of what another aim visited it would itself have come past the first few (`way`), and goes on from there.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from seam_onnx.model import Model
     from seam_onnx.search.channel import Visited
 
-__all__ = ["Aim", "CostAim", "DropAim", "Goal", "LatencyAim", "parse_target"]
+__all__ = ["Aim", "CostAim", "DropAim", "Goal", "LatencyAim", "parse_target", "way"]
 
 METRICS = {"macs": "MACs", "params": "parameters", "latency": "the original's latency", "max-drop": "points"}
 SMALLEST = 0.01
@@ -25,6 +27,8 @@ SHRINK = 0.7
 """Share that one round of an open-ended search leaves."""
 SLACK = 0.025
 """Accuracy that recovery may give back beyond what a round's training reaches; 2.8 points were seen on CIFAR-10."""
+NEAR = 0.9
+"""Share of a ratio that was asked for from which on a network found for another counts as an answer."""
 RETRIES = 3
 """Candidates that are recovered, at most."""
 
@@ -75,6 +79,15 @@ class Aim(Protocol):
     def holds(self, point: "Visited") -> bool:
         """Will the recovered point do?"""
 
+    def near(self, point: "Visited") -> bool:
+        """Is it, as far as it was meant for something else, as large as a search for this would leave it?"""
+
+
+def way(aim: Aim, visited: Sequence["Visited"]) -> Sequence["Visited"]:
+    """Of networks that were visited for another aim, largest first, those after which a search for this one goes on."""
+    own = next((visited[:n] for n in range(len(visited)) if aim.next(visited[:n]) is None), visited)
+    return own if not own or aim.next(own) is not None or aim.near(own[-1]) else own[:-1]
+
 
 @dataclass(frozen=True)
 class CostAim:
@@ -90,10 +103,13 @@ class CostAim:
         return params if self.metric == "params" else macs
 
     def next(self, visited: Sequence["Visited"]) -> float | None:
-        """Equal factors down to the ratio."""
-        if len(visited) >= self.rounds or (visited and visited[-1].kept <= self.ratio):
+        """Equal factors down to the ratio; where the last is between two of them, on from the one that is nearer."""
+        if not visited:
+            return float(self.ratio ** (1 / self.rounds))
+        if self.holds(visited[-1]):
             return None
-        return float(self.ratio ** ((len(visited) + 1) / self.rounds))
+        done = round(self.rounds * math.log(visited[-1].kept) / math.log(self.ratio))
+        return float(self.ratio ** min(1.0, (done + 1) / self.rounds))
 
     def measured(self, point: "Visited") -> "Visited":
         """Nothing more to know."""
@@ -107,6 +123,10 @@ class CostAim:
         """Is it small enough?"""
         return point.kept <= self.ratio * (1 + 1e-9)
 
+    def near(self, point: "Visited") -> bool:
+        """Is it hardly smaller than it has to be?"""
+        return point.kept >= NEAR * self.ratio
+
 
 @dataclass(frozen=True)
 class LatencyAim:
@@ -119,13 +139,13 @@ class LatencyAim:
     metric: str = "latency"
 
     def next(self, visited: Sequence["Visited"]) -> float | None:
-        """As much smaller as the latency still has to fall, between a fifth and a half at a time."""
+        """As much smaller as the latency still has to fall, between a twentieth and a half at a time."""
         if not visited:
-            return max(0.5, min(0.8, self.ratio))
+            return max(0.5, min(0.95, self.ratio))
         last = visited[-1]
         if last.latency is None or last.latency <= self.ratio or last.kept <= SMALLEST:
             return None
-        return float(last.kept * max(0.5, min(0.8, self.ratio / last.latency)))
+        return float(last.kept * max(0.5, min(0.95, self.ratio / last.latency)))
 
     def measured(self, point: "Visited") -> "Visited":
         """With its latency."""
@@ -140,6 +160,10 @@ class LatencyAim:
     def holds(self, point: "Visited") -> bool:
         """Is it fast enough?"""
         return point.latency is not None and point.latency <= self.ratio
+
+    def near(self, point: "Visited") -> bool:
+        """Is it hardly faster than it has to be?"""
+        return point.latency is not None and point.latency >= NEAR * self.ratio
 
 
 @dataclass(frozen=True)
@@ -163,9 +187,13 @@ class DropAim:
         return point
 
     def candidates(self, visited: Sequence["Visited"]) -> Sequence["Visited"]:
-        """The smallest first, as recovery may lift it; then the larger ones."""
-        return list(reversed(visited))[:RETRIES]
+        """The first that is too far below the floor, as recovery may lift it, else the smallest; then the larger ones."""
+        return list(reversed(way(self, visited)))[:RETRIES]
 
     def holds(self, point: "Visited") -> bool:
         """Does it lose little enough?"""
         return point.accuracy >= self.floor
+
+    def near(self, point: "Visited") -> bool:
+        """Yes: nobody knows beforehand what is lost between it and a larger one."""
+        return True

@@ -5,7 +5,7 @@
 
 Removal is real at every round, not a mask: that a masked model and its pruned form agree is checked by the caller's
 `check` each time, and the small network is also faster to train. The learning rate falls to nothing within each round, so
-that every point is worth keeping: another target later chooses among them, without a search.
+that every point is worth keeping: another target later chooses among them, or goes on from one of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from seam_onnx.lowering import write_back
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.progress import Event, Observer, Point, silent
-from seam_onnx.search.aims import Aim
+from seam_onnx.search.aims import Aim, way
 from seam_onnx.search.cut import Cutter
 from seam_onnx.search.normalise import fold
 from seam_onnx.search.price import price_of
@@ -96,7 +96,34 @@ class ChannelSearch:
 
     def run(self) -> Found:
         """Shrink in rounds, then recover."""
-        visited: list[Visited] = []
+        return self.chosen(self.shrunk([]) or [self.here(self.rounds.masks())])
+
+    def resume(self, visited: Sequence[Visited]) -> Found:
+        """Recover one of the networks that an earlier search visited, or one that is found on the way from there.
+
+        Rounds only go on where they are trained, and where none of these is as large as the aim allows.
+        """
+        points = []
+        for point in visited:
+            self.model = point.model
+            points.append(self.aim.measured(replace(point, kept=self.kept(), accuracy=self.accuracy())))
+        points.sort(key=lambda p: -p.kept)
+        more = []
+        if self.recover == "finetune" and self.training.round:
+            begun = way(self.aim, points)
+            self.begin(begun)
+            more = self.shrunk(begun)
+        return self.chosen(sorted([*points, *more], key=lambda p: -p.kept))
+
+    def begin(self, visited: Sequence[Visited]) -> None:
+        """Make the last of these networks the present one, or else the original."""
+        if visited:
+            self.rounds.begin(visited[-1].masks)
+        self.model = visited[-1].model if visited else self.rounds.base
+
+    def shrunk(self, begun: Sequence[Visited]) -> list[Visited]:
+        """The networks after those from which on the search shrinks the present one."""
+        visited = list(begun)
         while (goal := self.aim.next(visited)) is not None:
             before = self.kept()
             self.cut(goal)
@@ -108,15 +135,7 @@ class ChannelSearch:
             else:
                 self.note("search", None, self.accuracy())
             visited.append(self.aim.measured(self.here(self.rounds.masks())))
-        return self.chosen(visited or [self.here(self.rounds.masks())])
-
-    def resume(self, visited: Sequence[Visited]) -> Found:
-        """Recover one of the networks that an earlier search visited."""
-        points = []
-        for point in visited:
-            self.model = point.model
-            points.append(self.aim.measured(replace(point, kept=self.kept())))
-        return self.chosen(sorted(points, key=lambda p: -p.kept))
+        return visited[len(begun) :]
 
     def chosen(self, visited: Sequence[Visited]) -> Found:
         """Recover what the aim likes best, or the next best where that does not do."""

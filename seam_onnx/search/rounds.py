@@ -56,8 +56,16 @@ class Rounds:
 
     def restart(self, alive: Alive) -> Removal:
         """Remove from the base instead all that is not alive (labels,) there, and note it: channels may have come back."""
-        self.alive, removal = agreed(self.base, self.channels, alive, lambda _, choice: choice)
-        self.kept = self.whole
+        return self.begun(*agreed(self.base, self.channels, alive, lambda _, choice: choice))
+
+    def begin(self, masks: MaskSet) -> Removal:
+        """Remove from the base instead what these masks on it leave, which an earlier search's rounds made."""
+        removal = remove_masked(self.base, masks)
+        return self.begun(left_by(removal, self.channels, self.channels.everything()), removal)
+
+    def begun(self, alive: Alive, removal: Removal) -> Removal:
+        """Note a removal from the base, and give it."""
+        self.alive, self.kept = alive, self.whole
         self.kept = self.kept_after(removal)
         return removal
 
