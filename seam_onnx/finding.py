@@ -19,7 +19,7 @@ from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.pricing import latencies
 from seam_onnx.progress import Event, Observer, Point
-from seam_onnx.rebuild import assemble, with_values_of
+from seam_onnx.rebuild import assemble, base_of, with_values_of
 from seam_onnx.report import ParetoPoint, SeedRun
 from seam_onnx.request import Request
 from seam_onnx.search import (
@@ -41,7 +41,7 @@ from seam_onnx.search import (
     search_weights,
 )  # fmt: skip
 from seam_onnx.solution import Solution, read_solutions
-from seam_onnx.surgery import cut_head, remove_masked, without_dead
+from seam_onnx.surgery import cut_head, remove_masked
 from seam_onnx.surgery.logits import add_seam_head, logits_of
 from seam_onnx.task import Task
 from seam_onnx.teacher import Teacher
@@ -201,7 +201,7 @@ def weights_found(setup: Setup, views: Views, state: Path | None = None) -> Weig
     """
     wanted, recipe, judge = setup.task.wanted, setup.request.seam, setup.judge
     if recipe.schedule == "gradual":
-        base = without_dead(cut_head(setup.model, wanted.indices, rest=wanted.rest), setup.step)
+        base = base_of(setup.model, wanted, setup.step)
         return search_gradually(base, logits_of(base), views, recipe, setup.observer)
     headed = add_seam_head(setup.model, len(wanted.outputs), recipe.seed)
     threshold = judge.original_on_val() if recipe.schedule == "published" else judge.restricted_on_val()
@@ -210,8 +210,7 @@ def weights_found(setup: Setup, views: Views, state: Path | None = None) -> Weig
 
 def restricted(setup: Setup, outcome: Outcome, why: str) -> Outcome:
     """In place of an outcome that will not do: the original restricted to the wanted labels."""
-    wanted = setup.task.wanted
-    base = without_dead(cut_head(setup.model, wanted.indices, rest=wanted.rest), setup.step)
+    base = base_of(setup.model, setup.task.wanted, setup.step)
     accuracy, unmet = setup.judge.restricted_on_val(), f"{why}, so this is the original restricted to the wanted labels"
     nothing = MaskSet({}, setup.model.sha256)
     return replace(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from seam_onnx.atomic import refuse_source, writing
 from seam_onnx.errors import ParityError, UsageError
+from seam_onnx.labels import Wanted
 from seam_onnx.model import Model, load, save, sha256
 from seam_onnx.provenance import stamped
 from seam_onnx.solution import Solution
@@ -20,7 +21,7 @@ from seam_onnx.surgery.contents import with_values
 from seam_onnx.surgery.logits import SEAM_HEAD, add_seam_head
 from seam_onnx.surgery.twin import contents_of_twin
 
-__all__ = ["apply_solution", "assemble", "rebuild", "stamp", "with_values_of"]
+__all__ = ["apply_solution", "assemble", "base_of", "rebuild", "stamp", "with_values_of"]
 
 
 def apply_solution(path: Path, solution: Solution, output: Path, *, overwrite: bool = False) -> Model:
@@ -78,5 +79,10 @@ def outline(model: Model, solution: Solution, names: Container[str]) -> Model:
     if SEAM_HEAD[0] in names:
         base = add_seam_head(model, len(wanted.outputs))
     else:
-        base = without_dead(cut_head(model, wanted.indices, rest=wanted.rest), step)
+        base = base_of(model, wanted, step)
     return remove_masked(base, solution.masks, 1 if solution.granularity == "channel" else step).pruned
+
+
+def base_of(model: Model, wanted: Wanted, step: int) -> Model:
+    """The original restricted to the wanted labels, without what is dead in it then; widths stay multiples of `step`."""
+    return without_dead(cut_head(model, wanted.indices, rest=wanted.rest), step)
