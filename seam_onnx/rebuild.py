@@ -76,10 +76,7 @@ def with_values_of(trained: Model, model: Model, solution: Solution) -> Solution
 def outline(model: Model, solution: Solution, names: Container[str]) -> Model:
     """What the masks leave of the original, with the original's values; its head is that of the trained tensors' names."""
     wanted, step = solution.wanted, solution.width_step
-    if SEAM_HEAD[0] in names:
-        base = add_seam_head(model, len(wanted.outputs))
-    else:
-        base = base_of(model, wanted, step)
+    base = add_seam_head(model, len(wanted.outputs)) if SEAM_HEAD[0] in names else base_of(model, wanted, step)
     return remove_masked(base, solution.masks, 1 if solution.granularity == "channel" else step).pruned
 
 
