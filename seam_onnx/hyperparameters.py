@@ -72,6 +72,8 @@ class SeamRecipe:
 
     epochs: Natural = 30
     """Passes over the training data."""
+    least: Natural = field(default=600, metadata={"when": ("schedule", "gradual")})
+    """Schedule gradual: steps at least, however few samples there are."""
     batch: Natural = 64
     """Samples a step."""
     schedule: Schedule = "fast"

@@ -94,7 +94,7 @@ def test_single_weights(tmp_path):
 
 @pytest.mark.parametrize(("labels", "keep"), [("3", 0.06), ("3,8", 0.02), ("3,8", 0.3)])
 def test_single_weights_that_were_trained(labels, keep, tmp_path):
-    seam_recipe = SeamRecipe(schedule="gradual", epochs=4, batch=16, keep=keep)
+    seam_recipe = SeamRecipe(schedule="gradual", epochs=4, least=60, batch=16, keep=keep)
     given = Request(DIGITS, labels, DATA, tmp_path / "x.onnx", granularity="weight", width_step="1", seam=seam_recipe)
     report = reengineer(given)
     one = solution(given.output)

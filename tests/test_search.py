@@ -625,7 +625,10 @@ def test_a_latency_is_approached_until_it_is_met():
     assert aim.next(visited((0.5, 0.9, 0.5))) == pytest.approx(0.4)
     found = visited((0.5, 0.9, 0.5), (0.4, 0.8, 0.39), (0.3, 0.7, 0.2))
     assert aim.next(found) is None
-    assert aim.candidates(found)[0] is found[1]
+    assert aim.candidates(found) == found[1:]
+    more = [*found, *visited((0.2, 0.7, 0.19), (0.1, 0.6, 0.1), (0.1, 0.6, 0.11))]
+    assert aim.candidates(more) == [more[1], more[2], more[4]]
+    assert LatencyAim(0.05, lambda model: 0.3).candidates(more) == [more[4]]
     assert aim.measured(found[0]).latency == 0.3
     assert [aim.holds(point) for point in found] == [False, True, True]
 

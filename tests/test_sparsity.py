@@ -78,13 +78,12 @@ def test_what_is_no_pattern_is_refused(text):
     assert str(parse_nm(" 2:4 ")) == "2:4"
 
 
-@pytest.mark.parametrize("schedule", ["fast", "gradual"])
-def test_prune_writes_the_pattern_and_says_where(schedule, monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize(("schedule", "more"), [("fast", ()), ("gradual", ("--set", "search.least=60"))])
+def test_prune_writes_the_pattern_and_says_where(schedule, more, monkeypatch, capsys, tmp_path):
     model, output = DIGITS / "model.onnx", tmp_path / "sparse.onnx"
     prune = ("prune", model, "--labels", "3,8", "--data", DIGITS / "data.npz", "--granularity", "weight", "-o", output)
-    ran = seam(
-        monkeypatch, capsys, *prune, "--epochs", "6", "--schedule", schedule, "--nm", "2:4", "--width-step", "1000"
-    )
+    words = ("--epochs", "6", "--schedule", schedule, "--nm", "2:4", "--width-step", "1000")
+    ran = seam(monkeypatch, capsys, *prune, *words, *more)
     assert ran.code == 0, ran.err
     layers = {one.weight: one for one in sparse_layers(load(output), TRT)}
     held = {name for name, one in layers.items() if not one.reason}

@@ -152,10 +152,10 @@ class LatencyAim:
         return dataclasses.replace(point, latency=self.measure(point.model))
 
     def candidates(self, visited: Sequence["Visited"]) -> Sequence["Visited"]:
-        """The largest that is fast enough, else the fastest; then, should its second timing fail, the others by speed."""
-        ranked = sorted(visited, key=lambda p: p.latency or 1.0)
-        fast = [p for p in visited if p.latency is not None and p.latency <= self.ratio]
-        return [*fast[:1], *[p for p in ranked if p not in fast[:1]]][:RETRIES]
+        """The largest that is fast enough; then, should its second timing fail, the next smaller one; last the fastest."""
+        fast = [point for point in visited if self.holds(point)][: RETRIES - 1]
+        fastest = min(visited, key=lambda p: math.inf if p.latency is None else p.latency)
+        return fast if any(point is fastest for point in fast) else [*fast, fastest]
 
     def holds(self, point: "Visited") -> bool:
         """Is it fast enough?"""

@@ -137,7 +137,7 @@ def search_gradually(
     """
     torch.manual_seed(recipe.seed)
     usual = Recipe(
-        recipe.epochs, batch=recipe.batch, distill=recipe.distill, temperature=recipe.temperature,
+        recipe.epochs, recipe.least, batch=recipe.batch, distill=recipe.distill, temperature=recipe.temperature,
         seed=recipe.seed,
     )  # fmt: skip
     training = Training(base, logits, views, usual)
@@ -152,16 +152,16 @@ def search_gradually(
 
 
 class Descent:
-    """Training while the share falls, and then as the masks stand."""
+    """Training while the share falls, and then as the masks stand.
+
+    As in the search for channels, the rate is the higher the more has gone: a whole network would only forget.
+    """
 
     def __init__(self, base: Model, sparse: Sparse, training: Training, keep: float, observer: Observer) -> None:
         self.base, self.sparse, self.training, self.keep, self.observer = base, sparse, training, keep, observer
         self.points: list[Point] = []
-        sparse.choose(keep)
-        rate = training.recipe.rate * (1 - min(0.9, sparse.kept())) ** 2
-        sparse.choose(1.0)
         columns = training.columns(MaskSet({}, base.sha256))
-        self.clock = Clock(rate, training.total)
+        self.clock = Clock(0.0, training.total)
         self.trainer = Trainer(
             sparse.train(), training.recipe, self.clock, engine=training.views.engine, columns=columns
         )
@@ -183,6 +183,7 @@ class Descent:
     def told(self) -> None:
         """After a step."""
         done, over = self.clock.done, self.clock.done >= DESCENT * self.clock.total
+        self.clock.peak = self.training.recipe.rate * (1 - min(0.9, self.share())) ** 2
         if self.sparse.final is not None:
             self.sparse.silence()
         elif over or done % EVERY == 0:
