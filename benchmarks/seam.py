@@ -47,9 +47,11 @@ WAYS: dict[str, dict[str, Any]] = {
     "fast keep=0.06": {"schedule": "fast", "epochs": 30, "keep": 0.06},
     "gradual keep=0.1": {"schedule": "gradual", "epochs": 30, "keep": 0.1},
     "gradual keep=0.06": {"schedule": "gradual", "epochs": 30, "keep": 0.06},
+    "gradual keep=0.16 epochs=6": {"schedule": "gradual", "epochs": 6, "least": 1, "keep": 0.16},
+    "gradual keep=0.1 epochs=5": {"schedule": "gradual", "epochs": 5, "least": 1, "keep": 0.1},
 }
 """What each way asks for. Without `keep` the epoch must lose nothing; with it, it keeps no more than that. `gradual` trains
-the weights as well, which SeaM does not do."""
+the weights as well, which SeaM does not do; the last two are meant to come as far as SeaM in a twentieth of its time."""
 VIEWS = {"published": 80, "fast": 12, "gradual": 40}
 """Augmented copies of the training data: SeaM augments anew every epoch, memory allows about so many."""
 NEAR = 5
@@ -179,7 +181,8 @@ def settled(labels: str, published: list[dict[str, float]], curves: dict[str, li
         if keep is None or len(points) < WAYS[way]["epochs"]:
             continue
         first = next((k for k, p in enumerate(published) if p["kept"] <= keep), None)
-        ours = f"{points[-1]['cpu']:.0f} | {average(points[-NEAR:])}"
+        last = [p for p in points[-NEAR:] if p["kept"] <= points[-1]["kept"]]
+        ours = f"{points[-1]['cpu']:.0f} | {average(last)}"
         theirs = "not reached | |"
         if first is not None:
             near = published[max(0, first - NEAR) : first + NEAR]
