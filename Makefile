@@ -29,11 +29,12 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# uv comes from the package registry into a small environment of its own; it then builds .venv.
+# uv comes from the package registry into a small environment of its own; it then builds .venv. Bytecode is made at once: where
+# Python may not write it later, each process of the tests would compile all that it imports, for eight seconds.
 $(STAMP): pyproject.toml
 	test -x .uv/bin/uv || ($(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.5,<1")
 	test -x $(BIN)/python || .uv/bin/uv venv --quiet --python $(PYTHON) $(VENV)
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) .uv/bin/uv pip install --quiet --editable ".[digits,report]" --group dev
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) .uv/bin/uv pip install --quiet --compile-bytecode --editable ".[digits,report]" --group dev
 	touch $@
 
 clean:

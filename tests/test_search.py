@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ from seam_onnx.search.criteria import CRITERIA, Subject
 from seam_onnx.search.gates import HardConcrete
 from seam_onnx.search.ladders import ladders_by
 from seam_onnx.search.normalise import fold, normalise
-from seam_onnx.search.price import macs, params
+from seam_onnx.search.price import macs, params, price_of
 from seam_onnx.search.select import Ladder, rungs, select
 from seam_onnx.search.selection import Selection
 from seam_onnx.search.straight_through import largest
@@ -641,6 +642,21 @@ def test_a_drop_is_followed_to_its_floor_and_back():
     assert aim.next(found) is None
     assert aim.candidates(found) == found[::-1]
     assert [aim.holds(point) for point in found] == [True, True, False]
+
+
+@pytest.mark.parametrize("disturbed", [(), (0,), (1,), (2,), (3,), (1, 2)])
+def test_a_timing_that_is_disturbed_decides_nothing(disturbed):
+    """The latency is the share of multiply-adds; some readings are twice that. Half of them is enough."""
+    model, task = build(DEEP), toy(0, 1, 2)
+    base, readings = cut_head(model, task.wanted.indices, rest=False), count()
+    whole = price_of(base, macs)
+
+    def measure(model: Model) -> float:
+        return (1 + (next(readings) in disturbed)) * price_of(model, macs) / whole
+
+    found = searched(base, views_of(model, task), LatencyAim(0.5, measure), SHORT)
+    assert found.met
+    assert found.chosen.kept == max(point.kept for point in found.visited if point.kept <= 0.5)
 
 
 @pytest.mark.parametrize(("drop", "met"), [(0.6, True), (-0.5, False)])

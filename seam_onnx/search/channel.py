@@ -108,12 +108,11 @@ class ChannelSearch:
             self.model = point.model
             points.append(self.aim.measured(replace(point, kept=self.kept(), accuracy=self.accuracy())))
         points.sort(key=lambda p: -p.kept)
-        more = []
         if self.recover == "finetune" and self.training.round:
             begun = way(self.aim, points)
             self.begin(begun)
-            more = self.shrunk(begun)
-        return self.chosen(sorted([*points, *more], key=lambda p: -p.kept))
+            points = sorted([*self.shrunk(begun), *points[len(begun) :]], key=lambda p: -p.kept)
+        return self.chosen(points)
 
     def begin(self, visited: Sequence[Visited]) -> None:
         """Make the last of these networks the present one, or else the original."""
@@ -122,26 +121,38 @@ class ChannelSearch:
         self.model = visited[-1].model if visited else self.rounds.base
 
     def shrunk(self, begun: Sequence[Visited]) -> list[Visited]:
-        """The networks after those from which on the search shrinks the present one."""
+        """These networks, and those by which the search goes on from the last of them, the present one.
+
+        Before the search ends all are measured again: a timing that was disturbed would rule a network out, or be believed.
+        """
         visited = list(begun)
-        while (goal := self.aim.next(visited)) is not None:
-            before = self.kept()
-            self.cut(goal)
-            self.regrow(goal)
-            if self.kept() == before:
-                break
-            if self.recover == "finetune":
-                self.train("search", self.training.round, self.rounds.masks())
-            else:
-                self.note("search", None, self.accuracy())
+        while True:
+            if (goal := self.aim.next(visited)) is None:
+                visited = [self.aim.measured(point) for point in visited]
+                goal = self.aim.next(visited)
+            if goal is None or not self.round(goal):
+                return visited
             visited.append(self.aim.measured(self.here(self.rounds.masks())))
-        return visited[len(begun) :]
+
+    def round(self, goal: float) -> bool:
+        """Shrink the present network to a share `goal` of the original; whether that was possible."""
+        before = self.kept()
+        self.cut(goal)
+        self.regrow(goal)
+        if self.kept() == before:
+            return False
+        if self.recover == "finetune":
+            self.train("search", self.training.round, self.rounds.masks())
+        else:
+            self.note("search", None, self.accuracy())
+        return True
 
     def chosen(self, visited: Sequence[Visited]) -> Found:
         """Recover what the aim likes best, or the next best where that does not do."""
         recovered: list[Visited] = []
         for candidate in self.aim.candidates(visited):
-            recovered.append(self.recovered(candidate))
+            point = self.recovered(candidate)
+            recovered.append(point if self.aim.holds(point) else self.aim.measured(point))
             if self.aim.holds(recovered[-1]):
                 return Found(recovered[-1], True, tuple(visited), tuple(self.curve))
         best = max(recovered, key=lambda point: point.accuracy)
