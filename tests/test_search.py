@@ -710,6 +710,38 @@ def test_resuming_only_chooses_where_rounds_are_not_trained():
 # ---- channels: training ---------------------------------------------------------------------------------------------
 
 
+WRITTEN_OUT = """(float[N, 3, 8, 8] image) => (float[N, 5] y)
+  <float[16, 3, 1, 1] a, float[16] b, float[16, 24] w, float[24] gamma, float[24, 16] v, float[16, 5] g,
+   float[1] two = {2.0}, float[1] epsilon = {0.00001}>
+{ c = Conv (image, a, b)
+  r = GlobalAveragePool (c)
+  f = Flatten (r)
+  h = MatMul (f, w)
+  m = ReduceMean <axes = [-1]> (h)
+  d = Sub (h, m)
+  q = Pow (d, two)
+  u = ReduceMean <axes = [-1]> (q)
+  e = Add (u, epsilon)
+  s = Sqrt (e)
+  n = Div (d, s)
+  t = Mul (n, gamma)
+  p = MatMul (t, v)
+  k = Relu (p)
+  y = MatMul (k, g) }"""
+"""(N, 3, 8, 8) -> (N, 16, 8, 8) -> (N, 16) -> normalised (N, 24) -> (N, 16) -> (N, 5)"""
+
+
+def test_a_normalisation_that_is_written_out_is_trained_without_its_constants():
+    """The gradient of its exponent is not a number."""
+    model, task = build(WRITTEN_OUT), toy(0, 1, 2)
+    base = cut_head(model, task.wanted.indices, rest=False)
+    found = searched(base, views_of(model, task), CostAim("macs", 0.6, 2), SHORT).chosen.model
+    arrays = {name: value.const_value.numpy() for name, value in found.initializers.items()}
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    assert (arrays["two"], arrays["epsilon"]) == (np.float32(2), np.float32(1e-5))
+    assert found.shapes.dims["g"][1] == 3
+
+
 def test_normalising_and_folding_change_nothing():
     model = build(DEEP)
     module, x = lower(model), torch.randn(64, 3, 8, 8)

@@ -10,6 +10,7 @@ from seam_onnx.lowering import Lowered, lower
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
 from seam_onnx.search.auxiliary import Auxiliary, features_of
+from seam_onnx.search.learnt import learnt
 from seam_onnx.search.normalise import normalise
 from seam_onnx.search.price import macs, price_of
 from seam_onnx.search.train import Clock, Recipe, Trainer
@@ -52,8 +53,14 @@ class Training:
         return lower(model, self.logits).to(self.views.device)
 
     def trainable(self, model: Model) -> Lowered:
-        """A network in torch, on the device, normalised and in training mode, with scores of single classes beside it."""
+        """A network in torch, on the device, normalised and in training mode, with scores of single classes beside it.
+
+        What is no weight is held, see `seam_onnx.search.learnt`.
+        """
         module = self.with_classes(model) if self.recipe.classes else self.lowered(model)
+        weights = learnt(model)
+        for name, parameter in module.weights.items():
+            parameter.requires_grad_(name in weights)
         normalise(module, self.samples(PROBE).x)
         self.views.engine.placed(module)
         return module.train()
