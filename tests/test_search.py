@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from seam_onnx.channels import analyze
 from seam_onnx.data import Dataset, Preprocess, Splits
-from seam_onnx.errors import DataError, UsageError
+from seam_onnx.errors import DataError, ModelError, UsageError
 from seam_onnx.labels import Wanted
 from seam_onnx.lowering import lower, write_back
 from seam_onnx.masks import MaskSet
@@ -52,7 +52,7 @@ from seam_onnx.search.price import macs, params, price_of
 from seam_onnx.search.select import Ladder, rungs, select
 from seam_onnx.search.selection import Selection
 from seam_onnx.search.straight_through import largest
-from seam_onnx.search.train import Clock, Trainer, objective
+from seam_onnx.search.train import Clock, Trainer, objective, snapshot
 from seam_onnx.search.training import Training
 from seam_onnx.search.trial import Trial, distance
 from seam_onnx.search.views import Batch, restricted
@@ -812,6 +812,41 @@ def test_training_lowers_the_loss():
             losses.append(trainer.loss)
     assert losses[-1] < 0.5 * losses[0]
     assert evaluate(module.eval(), views) > max(before, 0.9)
+
+
+def test_a_step_without_a_finite_gradient_is_left_out():
+    model, task = build(NET), toy(0, 1, 2)
+    module = lower(cut_head(model, task.wanted.indices, rest=False)).train()
+    trainer = Trainer(module, Recipe(), Clock(0.05, 60))
+    batch = next(views_of(model, task).batches(16))
+    before = snapshot(module)
+    trainer.step(replace(batch, x=batch.x * math.inf))
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    assert (trainer.left_out, trainer.clock.done) == (1, 1)
+    trainer.step(batch)
+    assert trainer.left_out == 1
+    assert math.isfinite(trainer.loss)
+    assert not all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+
+
+ROOT = """(float[N, 3, 8, 8] image) => (float[N, 5] y) <float[16, 3, 1, 1] a, float[16, 16, 1, 1] b, float[16, 5] g>
+{ c = Conv (image, a)
+  z = Sub (c, c)
+  s = Sqrt (z)
+  r = Add (c, s)
+  d = Conv (r, b)
+  p = GlobalAveragePool (d)
+  f = Flatten (p)
+  y = MatMul (f, g) }"""
+"""(N, 3, 8, 8) -> (N, 16, 8, 8), plus roots of 0, which have no gradient -> (N, 16) -> (N, 5)"""
+
+
+def test_a_network_that_cannot_be_trained_is_refused():
+    model, task = build(ROOT), toy(0, 1, 2)
+    base = cut_head(model, task.wanted.indices, rest=False)
+    with pytest.raises(ModelError, match=r"training: .* steps had gradients that are not finite.*--recover fast"):
+        searched(base, views_of(model, task), CostAim("macs", 0.6, 2), SHORT)
+    assert searched(base, views_of(model, task), CostAim("macs", 0.6, 2), SHORT, "fast").met
 
 
 # ---- channels: the whole search -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from seam_onnx.errors import ModelError
 from seam_onnx.hyperparameters import Recipe, SeamRecipe
 from seam_onnx.lowering import Lowered
 from seam_onnx.search.engine import PLAIN, Engine
@@ -63,10 +64,10 @@ class Trainer:
         self.prepared = engine.prepared(module)
         self.parameters = [p for p in (module.parameters() if trained is None else trained) if p.requires_grad]
         self.optimizers = optimizers(self.parameters, recipe)
-        self.loss, self.accuracy = math.nan, math.nan
+        self.loss, self.accuracy, self.left_out = math.nan, math.nan, 0
 
     def step(self, batch: Batch) -> None:
-        """One update at the clock's rate, gradients clipped to norm 5."""
+        """One update at the clock's rate, gradients clipped to norm 5; left out where they are not finite (a root of 0)."""
         scores, *classes = (value.flatten(1) for value in self.engine.run(self.prepared, batch.x))
         loss = objective(scores, batch, self.recipe)
         if classes and self.columns is not None:
@@ -75,15 +76,22 @@ class Trainer:
         for parameter in self.parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.parameters, 5.0)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.clock.rate()
-            optimizer.step()
+        norm = nn.utils.clip_grad_norm_(self.parameters, 5.0)
+        if norm.isfinite():
+            self.update()
+        else:
+            self.left_out += 1
         self.clock.tick()
         known = batch.y >= 0
         right = (scores.detach().argmax(1) == batch.y)[known].float().mean() if known.any() else torch.tensor(math.nan)
         self.record(float(loss.detach()), float(right))
+
+    def update(self) -> None:
+        """Change the parameters along their gradients."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.clock.rate()
+            optimizer.step()
 
     def record(self, loss: float, accuracy: float) -> None:
         """Exponential averages over about twenty steps; a batch without labels has no accuracy."""
@@ -117,6 +125,9 @@ def cycle(
 
     Returns:
         which reading that is, counted from 0, and its accuracy.
+
+    Raises:
+        ModelError: most steps were left out.
     """
     module, clock, readings, best = trainer.module, trainer.clock, 0, (0, -1.0)
     while clock.done < clock.total:
@@ -128,6 +139,9 @@ def cycle(
                 best, state = (readings, accuracy), snapshot(module)
             readings += 1
             module.train()
+    if trainer.left_out > clock.total // 2:
+        why = f"{trainer.left_out} of {clock.total} steps had gradients that are not finite"
+        raise ModelError("training", why, "give --recover fast, which needs no gradients")
     module.load_state_dict(state)
     return best
 
