@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from graphs import build
-from test_search import DEEP, searched, toy, views_of
 from torch.nn.functional import conv2d, linear, pad
+from toys import DEEP, searched, toy, views_of
 
 from seam_onnx.labels import Wanted
 from seam_onnx.masks import MaskSet

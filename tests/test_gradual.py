@@ -9,7 +9,7 @@ from graphs import build, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from test_search import DEEP, toy, views_of
+from toys import DEEP, toy, views_of
 
 from seam_onnx.lowering import lower
 from seam_onnx.masks import MaskSet

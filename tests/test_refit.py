@@ -4,7 +4,7 @@ import onnx_ir as ir
 import pytest
 import torch
 from graphs import build
-from test_search import DEEP
+from toys import DEEP
 
 from seam_onnx.channels import analyze
 from seam_onnx.lowering import lower

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from laws import dropped
 from random_graphs import networks
 from test_rounds import KINDS, trained
-from test_search import DEEP, searched, toy, views_of
+from toys import DEEP, searched, toy, views_of
 
 from seam_onnx.channels import analyze
 from seam_onnx.model import Model, load
