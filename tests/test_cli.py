@@ -81,6 +81,7 @@ def shipped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shipped")
     words = ["prune", DIGITS, "--labels", "3,8", "--data", DATA, "-o", folder / "new" / "small.onnx"]
     words += ["--json", folder / "report.json", "--batch", "1,16"]
+    words += [f"--set=search.{one}" for one in ("least=240", "epochs=4", "rounds=3", "views=3", "proposals=2")]
     done = subprocess.run([SEAM_ONNX, *map(str, words)], capture_output=True, text=True, timeout=500, check=False)
     return folder, Said(done.returncode, done.stdout, done.stderr)
 

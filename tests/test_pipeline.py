@@ -24,7 +24,7 @@ from seam_onnx.search import Recipe, SeamRecipe
 
 ARRAYS = DIGITS.parent / "data.npz"
 FAST = Recipe(least=60, epochs=1, rounds=2, views=1, proposals=2)
-ENOUGH = Recipe(least=240, epochs=4, rounds=4, views=3, proposals=2)
+ENOUGH = Recipe(least=180, epochs=3, rounds=3, views=3, proposals=2)
 
 
 def request(folder: Path, labels: str, model: Path = DIGITS, data: Path = ARRAYS, **more: object) -> Request:
