@@ -2,24 +2,10 @@
 
 import pytest
 from graphs import DATA, build
+from toys import WRITTEN_OUT
 
 from seam_onnx.model import load
 from seam_onnx.search.learnt import learnt
-
-NORMALISED = """(float[N, 6] x) => (float[N, 5] y)
-  <float[6, 8] w, float[8] gamma, float[8] beta, float[8, 5] g, float two = {2.0}, float[1] epsilon = {0.00001}>
-{ c = MatMul (x, w)
-  m = ReduceMean <axes = [-1]> (c)
-  d = Sub (c, m)
-  p = Pow (d, two)
-  v = ReduceMean <axes = [-1]> (p)
-  e = Add (v, epsilon)
-  s = Sqrt (e)
-  n = Div (d, s)
-  a = Mul (n, gamma)
-  b = Add (a, beta)
-  y = MatMul (b, g) }"""
-"""A layer normalisation, written out. (N, 6) -> (N, 8) -> (N, 5)"""
 
 SWISH = """(float[N, 3, 8, 8] x) => (float[N, 5] y)
   <float[3, 1, 1] mean, float[3, 1, 1] std, float[8, 3, 3, 3] w, float[8] b, float three = {3.0}, float zero = {0.0},
@@ -65,7 +51,7 @@ TABLE = """(int64[N, 4] x) => (float[N, 4, 5] y) <float[9, 6] table, float[4, 6]
 @pytest.mark.parametrize(
     ("text", "weights"),
     [
-        (NORMALISED, {"w", "gamma", "beta", "g"}),
+        (WRITTEN_OUT, {"a", "b", "w", "gamma", "v", "g"}),
         (SWISH, {"w", "b", "slope", "g"}),
         (MASKED, {"q", "k", "v", "o"}),
         (RECURRENT, {"w", "r", "b"}),

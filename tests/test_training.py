@@ -9,7 +9,7 @@ import torch
 from files import NET
 from graphs import build
 from torch import nn
-from toys import DEEP, SHORT, searched, toy, views_of
+from toys import DEEP, SHORT, WRITTEN_OUT, searched, toy, views_of
 
 from seam_onnx.errors import ModelError
 from seam_onnx.lowering import lower
@@ -22,26 +22,6 @@ from seam_onnx.search.normalise import fold, normalise
 from seam_onnx.search.train import Clock, Trainer, objective, snapshot
 from seam_onnx.search.views import Batch
 from seam_onnx.surgery import cut_head
-
-WRITTEN_OUT = """(float[N, 3, 8, 8] image) => (float[N, 5] y)
-  <float[16, 3, 1, 1] a, float[16] b, float[16, 24] w, float[24] gamma, float[24, 16] v, float[16, 5] g,
-   float[1] two = {2.0}, float[1] epsilon = {0.00001}>
-{ c = Conv (image, a, b)
-  r = GlobalAveragePool (c)
-  f = Flatten (r)
-  h = MatMul (f, w)
-  m = ReduceMean <axes = [-1]> (h)
-  d = Sub (h, m)
-  q = Pow (d, two)
-  u = ReduceMean <axes = [-1]> (q)
-  e = Add (u, epsilon)
-  s = Sqrt (e)
-  n = Div (d, s)
-  t = Mul (n, gamma)
-  p = MatMul (t, v)
-  k = Relu (p)
-  y = MatMul (k, g) }"""
-"""(N, 3, 8, 8) -> (N, 16, 8, 8) -> (N, 16) -> normalised (N, 24) -> (N, 16) -> (N, 5)"""
 
 
 def test_a_normalisation_that_is_written_out_is_trained_without_its_constants():

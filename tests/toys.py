@@ -35,6 +35,25 @@ DEEP = """(float[N, 3, 8, 8] x) => (float[N, 5] y)
   f = Flatten (p)
   y = Gemm <transB = 1> (f, g, h) }"""
 """A residual block: a group of 32 on the stream, and one of 32 in the branch, which may go as a whole."""
+WRITTEN_OUT = """(float[N, 3, 8, 8] image) => (float[N, 5] y)
+  <float[16, 3, 1, 1] a, float[16] b, float[16, 24] w, float[24] gamma, float[24, 16] v, float[16, 5] g,
+   float[1] two = {2.0}, float[1] epsilon = {0.00001}>
+{ c = Conv (image, a, b)
+  r = GlobalAveragePool (c)
+  f = Flatten (r)
+  h = MatMul (f, w)
+  m = ReduceMean <axes = [-1]> (h)
+  d = Sub (h, m)
+  q = Pow (d, two)
+  u = ReduceMean <axes = [-1]> (q)
+  e = Add (u, epsilon)
+  s = Sqrt (e)
+  n = Div (d, s)
+  t = Mul (n, gamma)
+  p = MatMul (t, v)
+  k = Relu (p)
+  y = MatMul (k, g) }"""
+"""(N, 3, 8, 8) -> (N, 16, 8, 8) -> (N, 16) -> normalised (N, 24) -> (N, 16) -> (N, 5)"""
 SHORT = Recipe(least=24, epochs=1, rounds=2, views=1, proposals=2)
 
 

@@ -130,11 +130,11 @@ class ChannelSearch:
             if (goal := self.aim.next(visited)) is None:
                 visited = [self.aim.measured(point) for point in visited]
                 goal = self.aim.next(visited)
-            if goal is None or not self.round(goal):
+            if goal is None or not self.shrink(goal):
                 return visited
             visited.append(self.aim.measured(self.here(self.rounds.masks())))
 
-    def round(self, goal: float) -> bool:
+    def shrink(self, goal: float) -> bool:
         """Shrink the present network to a share `goal` of the original; whether that was possible."""
         before = self.kept()
         self.cut(goal)

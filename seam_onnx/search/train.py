@@ -127,23 +127,28 @@ def cycle(
         which reading that is, counted from 0, and its accuracy.
 
     Raises:
-        ModelError: most steps were left out.
+        ModelError: most steps were left out by a reading.
     """
     module, clock, readings, best = trainer.module, trainer.clock, 0, (0, -1.0)
     while clock.done < clock.total:
         trainer.step(next(batches))
         told()
         if clock.done % period == 0 or clock.done >= clock.total:
+            refuse_untrainable(trainer)
             module.eval()
             if (accuracy := read()) >= best[1]:
                 best, state = (readings, accuracy), snapshot(module)
             readings += 1
             module.train()
-    if trainer.left_out > clock.total // 2:
-        why = f"{trainer.left_out} of {clock.total} steps had gradients that are not finite"
-        raise ModelError("training", why, "give --recover fast, which needs no gradients")
     module.load_state_dict(state)
     return best
+
+
+def refuse_untrainable(trainer: Trainer) -> None:
+    """Raise ModelError where most steps so far were left out."""
+    if 2 * trainer.left_out > trainer.clock.done:
+        why = f"{trainer.left_out} of {trainer.clock.done} steps had gradients that are not finite"
+        raise ModelError("training", why, "give --granularity channel --recover fast, which needs no gradients")
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
