@@ -4,7 +4,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from seam_onnx.report import Accuracies, Report
-from seam_onnx.report.facts import missed, rounding, seed_rows, speed
+from seam_onnx.report.facts import missed, rounding, seed_rows, speed, weights
 from seam_onnx.validate import Comparison, Latency
 from seam_onnx.words import (
     between,
@@ -70,6 +70,7 @@ def what_was_done(report: Report) -> list[str]:
         f"search: {search.granularity}, {search.target or search.recipe.get('schedule', '')}, recover {search.recover}, "
         f"seed {search.recipe['seed']}, {search.seconds:.0f} s on {search.device}, {search.engine}; kept {search.kept:.1%}",
         f"widths: {rounding(report)}",
+        f"weights: {weights(report)}",
     ]
 
 

@@ -26,7 +26,7 @@ from seam_onnx.search import engines, parse_target
 from seam_onnx.settings import dump, recipe_hash
 from seam_onnx.snippet import snippet
 from seam_onnx.solution import Solution, encoded, masks_beside
-from seam_onnx.surgery import SparseLayer, classes, parse_nm, plan_removal, sparse_layers
+from seam_onnx.surgery import SparseLayer, classes, inheritance, parse_nm, plan_removal, sparse_layers
 from seam_onnx.task import Task, make_task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import Latency, Provider, environment, width_step
@@ -73,7 +73,8 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
         return Report(
             SCHEMA_VERSION, version("seam-onnx"), request.command, problem, search,
             size_of(model, request.model), size_of(pruned, path), proof,
-            widths(model, pruned), tuple(str(b) for b in analyze(model).blockers), environment(), str(request.output),
+            widths(model, pruned), inheritance(model, pruned, stored[0].values),
+            tuple(str(b) for b in analyze(model).blockers), environment(), str(request.output),
             pareto=pareto(model, outcome, judge, proof.val.pruned.value), recipe=recipe_used,
             sparsity=sparsity_of(request, path),
         )  # fmt: skip

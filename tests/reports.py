@@ -21,6 +21,7 @@ from seam_onnx.report import (
     Search,
     Size,
 )
+from seam_onnx.surgery import Inheritance
 from seam_onnx.validate import (
     Accuracy,
     Comparison,
@@ -129,6 +130,7 @@ def report(**changes: object) -> Report:
             (parity,), parity, accuracies, judged(), latency(1, 8)
         ),
         {"/stem/Conv": (32, 16), f"/{EVIL}": (64, 0), "/head/Gemm": (10, 2)},
+        Inheritance(("/stem/weight",), (EVIL,), (), ("/gone",)),
         (f"10 channels at output '{EVIL}': is an output of the model",),
         {"cpu": f"CPU {EVIL}", "onnxruntime": "1.99"}, "out/small.onnx",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import onnx
 import pytest
 from graphs import DATA as REAL
 from graphs import DIGITS, run
-from onnx import helper
+from onnx import helper, numpy_helper
 from reports import SCHEMA
 
 from seam_onnx.comparison import ComparisonRequest, compare_models
@@ -110,6 +111,17 @@ def test_recovery(recover, tmp_path):
     assert report.search.recover == recover
     assert report.after.macs <= 0.6 * report.before.macs
     assert {p.stage for p in report.search.curve} == ({"search"} if recover == "none" else {"search", "recover"})
+    changed = {name: now for name, (_, now) in contents(report, report.weights.changed).items()}
+    assert not changed if recover == "none" else "block3.project.bn.bias" in changed
+    assert any(now.ndim > 1 for now in changed.values()) == (recover == "finetune")
+    assert {f"/block3/clip/Constant{k}_output_0" for k in ("", "_1")} <= set(report.weights.held)
+
+
+def contents(report: Report, names: Iterable[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What initializers hold in the original and in the pruned model."""
+    files = [onnx.load(path).graph.initializer for path in (report.problem.model, report.output)]
+    before, after = ({t.name: numpy_helper.to_array(t) for t in tensors} for tensors in files)
+    return {name: (before.get(name, np.zeros(0)), after[name]) for name in names}
 
 
 def test_weights(tmp_path):
@@ -121,6 +133,7 @@ def test_weights(tmp_path):
     assert 0 < report.search.kept <= 1
     assert 0 < min(point.kept for point in report.search.curve) < 1
     assert report.search.recipe["mask_rate"] == 0.1
+    assert report.weights.changed == ("seam.head.bias", "seam.head.weight")
     assert len(report.search.curve) == 12
     assert report.problem.labels == ("3", "other")
     assert json.loads(props(tmp_path / "small.onnx")["seam.labels"]) == ["3", "other"]

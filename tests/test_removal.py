@@ -11,7 +11,15 @@ from seam_onnx.channels import analyze
 from seam_onnx.errors import UsageError
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import load
-from seam_onnx.surgery import apply_masks, channel_masks, plan_removal, remove_channels
+from seam_onnx.surgery import (
+    Inheritance,
+    apply_masks,
+    channel_masks,
+    inheritance,
+    plan_removal,
+    remove_channels,
+    remove_masked,
+)
 
 
 def test_everything_dropped_leaves_a_model_that_runs():
@@ -50,6 +58,20 @@ def test_masks_of_another_model_are_refused():
     name = next(iter(analyze(model).elements))
     with pytest.raises(UsageError, match="does not fit"):
         apply_masks(model, MaskSet({name: np.ones((2, 3, 4, 5, 6), bool)}, ""))
+
+
+def test_what_became_of_each_tensor_is_told():
+    """A branch of one hidden channel goes; the indices that a Gather reads are no weights"""
+    # x -> Gather -> a (3 hidden) -> b, and the same -> c (1 hidden) -> d; both summed
+    model = build(
+        "(float[N, 4] x) => (float[N, 2] y) <float[3, 4] a, float[2, 3] b, float[1, 4] c, float[2, 1] d, int64[4] order>"
+        "{ z = Gather<axis = 1>(x, order) p = Gemm<transB = 1>(z, a) q = Gemm<transB = 1>(p, b)"
+        "  r = Gemm<transB = 1>(z, c) s = Gemm<transB = 1>(r, d) y = Add(q, s) }",
+        order=np.arange(4),
+    )
+    left = remove_masked(model, MaskSet({"c": np.zeros((1, 4), bool)}, "")).pruned
+    told = inheritance(model, left, {"b"})
+    assert told == Inheritance(("b",), ("a",), ("s.constant",), ("c", "d"))
 
 
 def test_a_plan_is_data_that_json_can_hold():

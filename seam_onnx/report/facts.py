@@ -32,7 +32,12 @@ __all__ = [
     "speed",
     "tiles",
     "timing",
+    "weights",
 ]
+
+
+HELD = 4
+"""Names of tensors that a line has room for."""
 
 
 def timing(report: Report, model: str, batch: int) -> Timing | None:
@@ -91,6 +96,14 @@ def rounding(report: Report) -> str:
         parts.append(f"{share(search.kept)} of the {kept_of(report)} are left where {share(float(asked))} were allowed")
     said = f"multiples of {search.rounding.step} ({search.rounding.why})" if search.rounding.step > 1 else "any"
     return "; ".join((said, *parts))
+
+
+def weights(report: Report) -> str:
+    """How many tensors were changed, were held, or are gone; those held by name, as far as there is room."""
+    found = report.weights
+    some = ", ".join(found.held[:HELD]) + (", ..." if len(found.held) > HELD else "")
+    held = f"{len(found.held)} held as in the original{f' ({some})' if some else ''}"
+    return f"{len(found.changed)} tensors trained or refitted, {held}, {len(found.gone)} gone"
 
 
 def seed_rows(report: Report) -> list[tuple[str, ...]]:

@@ -18,7 +18,7 @@ import yaml
 
 from seam_onnx import words
 from seam_onnx.report.comparison import ModelComparison
-from seam_onnx.report.facts import checks, notes, rounding, rows, seed_rows, sentence, tiles
+from seam_onnx.report.facts import checks, notes, rounding, rows, seed_rows, sentence, tiles, weights
 from seam_onnx.report.labels import accuracy_tile, paired_rows
 from seam_onnx.report.markup import (
     changes,
@@ -191,6 +191,7 @@ def _how(report: Report) -> str:
         "preprocessing": problem.preprocess,
         "search": f"{search.granularity}, {search.target or search.recipe.get('schedule', '')}, recover {search.recover}",
         "widths": rounding(report),
+        "weights": weights(report),
         "time": f"{search.seconds:.0f} s on {search.device}",
         "engine": search.engine,
         "seeds": f"search {search.recipe.get('seed', 'none')}, latency {report.proof.latency.seed}",

@@ -8,7 +8,7 @@ from typing import Any
 from seam_onnx.gates import GateResult
 from seam_onnx.progress import Point
 from seam_onnx.settings import recipe_hash
-from seam_onnx.surgery import SparseLayer
+from seam_onnx.surgery import Inheritance, SparseLayer
 from seam_onnx.validate import Accuracy, Latency, McNemar, Paired, Parity, to_json
 
 __all__ = [
@@ -232,6 +232,8 @@ class Report:
     """What was checked."""
     widths: dict[str, tuple[int, int]]
     """Channels made by each layer, before and after (0: the layer is gone)."""
+    weights: Inheritance
+    """What became of the original's initializers: which were trained or refitted, which held, which are gone."""
     blockers: tuple[str, ...]
     """Channels of the original that could not be touched, and why."""
     environment: dict[str, str]
