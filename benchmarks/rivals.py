@@ -21,9 +21,9 @@ import numpy as np
 from controls import share_of
 
 from seam_onnx import compare_models
-from seam_onnx.finding import Setup
 from seam_onnx.judge import Judge
 from seam_onnx.model import Model, load
+from seam_onnx.outcome import Setup
 from seam_onnx.outputs import open_classifier, over_wanted
 from seam_onnx.pipeline import choose_device, pose, size_of
 from seam_onnx.progress import silent

@@ -27,9 +27,10 @@ import torch
 from page import put
 from subsets import MEAN, STD, halves
 
-from seam_onnx.finding import Setup, weights_found
+from seam_onnx.finding import weights_found
 from seam_onnx.judge import Judge
 from seam_onnx.model import load, save
+from seam_onnx.outcome import Setup
 from seam_onnx.pipeline import pose
 from seam_onnx.progress import Event, silent
 from seam_onnx.request import Request

@@ -27,8 +27,8 @@ from resnet import ResNet, calibrated, loaded, multiply_adds
 from rivals import Made, macs_of
 from torch import nn
 
-from seam_onnx.finding import Setup
 from seam_onnx.model import Model
+from seam_onnx.outcome import Setup
 from seam_onnx.search import ChannelSearch, CostAim, Engine, Recipe, Views, evaluate, fastest_engine
 from seam_onnx.search.channel import READINGS
 from seam_onnx.search.train import Clock, Trainer, cycle, objective

@@ -1,4 +1,4 @@
-"""Which search answers a request, and what it found, in the terms in which a run is stored and reported.
+"""Which search answers a request, once a seed.
 
 found = find(...)               # one search a seed, all computed in the same way
 found.chosen                    # the one that is best on validation
@@ -11,16 +11,13 @@ from pathlib import Path
 
 import torch
 
-from seam_onnx.channels import analyze
-from seam_onnx.data import Preprocess
 from seam_onnx.errors import UsageError
-from seam_onnx.judge import Judge
-from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model
+from seam_onnx.outcome import Outcome, Setup
 from seam_onnx.pricing import latencies
-from seam_onnx.progress import Event, Observer, Point
-from seam_onnx.rebuild import assemble, base_of, with_values_of
-from seam_onnx.report import ParetoPoint, SeedRun
+from seam_onnx.progress import Event
+from seam_onnx.rebuild import assemble, base_of
+from seam_onnx.report import SeedRun
 from seam_onnx.request import Request
 from seam_onnx.search import (
     PLAIN,
@@ -30,8 +27,6 @@ from seam_onnx.search import (
     DropAim,
     Engine,
     LatencyAim,
-    Recipe,
-    SeamRecipe,
     Views,
     Visited,
     WeightsFound,
@@ -40,64 +35,12 @@ from seam_onnx.search import (
     search_gradually,
     search_weights,
 )  # fmt: skip
-from seam_onnx.solution import Solution, read_solutions
+from seam_onnx.solution import read_solutions
 from seam_onnx.surgery import cut_head, remove_masked
 from seam_onnx.surgery.logits import add_seam_head, logits_of
-from seam_onnx.task import Task
-from seam_onnx.teacher import Teacher
 from seam_onnx.validate import LayerTimes
 
-__all__ = ["Finding", "Outcome", "Setup", "find", "pareto", "restricted", "solutions", "weights_found"]
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What every search of a run starts from."""
-
-    request: Request
-    """What is asked for."""
-    model: Model
-    """The original."""
-    task: Task
-    """The wanted labels and their data."""
-    preprocess: Preprocess
-    """From data to the model's input."""
-    teacher: Teacher
-    """The original in torch, on the device."""
-    judge: Judge
-    """onnxruntime's verdict."""
-    step: int
-    """Widths stay multiples of this."""
-    observer: Observer
-    """Told of every step."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What either granularity ends in."""
-
-    granularity: str
-    """Of the masks."""
-    pruned: Model
-    """The small network."""
-    masks: MaskSet
-    """What was removed."""
-    recover: str
-    """What of the rest was changed."""
-    recipe: Recipe | SeamRecipe
-    """How."""
-    kept: float
-    """Share of the target's figure, or of the mask elements, that stays."""
-    accuracy: float
-    """On validation, as the search read it."""
-    curve: tuple[Point, ...]
-    """On the way."""
-    met: bool = True
-    """Is it what was asked for?"""
-    unmet: str = "this is the best that was found"
-    """If not: what it is instead."""
-    visited: tuple[Visited, ...] = ()
-    """The networks on the way."""
+__all__ = ["Finding", "find", "weights_found"]
 
 
 @dataclass(frozen=True)
@@ -208,17 +151,6 @@ def weights_found(setup: Setup, views: Views, state: Path | None = None) -> Weig
     return search_weights(headed, views, recipe, threshold, observer=setup.observer, state=state)
 
 
-def restricted(setup: Setup, outcome: Outcome, why: str) -> Outcome:
-    """In place of an outcome that will not do: the original restricted to the wanted labels."""
-    base = base_of(setup.model, setup.task.wanted, setup.step)
-    accuracy, unmet = setup.judge.restricted_on_val(), f"{why}, so this is the original restricted to the wanted labels"
-    nothing = MaskSet({}, setup.model.sha256)
-    return replace(
-        outcome, granularity="channel", pruned=base, masks=nothing, recover="none", kept=1.0, accuracy=accuracy,
-        met=False, unmet=unmet,
-    )  # fmt: skip
-
-
 def aim_of(setup: Setup, base: Model) -> Aim:
     """What the target asks of a search in this network."""
     request, judge = setup.request, setup.judge
@@ -249,43 +181,3 @@ def earlier(setup: Setup) -> tuple[Visited, ...]:
             raise UsageError(path, why, f"give --width-step {one.width_step}, or search anew")
         found.append(Visited(assemble(setup.model, one), one.masks, one.kept, one.accuracy or 0.0))
     return tuple(found)
-
-
-def solutions(setup: Setup, outcome: Outcome) -> tuple[Solution, ...]:
-    """The outcome as it is stored: first what was chosen, then the networks on the way, largest first."""
-    request, model = setup.request, setup.model
-
-    def stored(pruned: Model, masks: MaskSet, kept: float, accuracy: float | None) -> Solution:
-        empty = Solution(
-            setup.task.wanted, outcome.granularity, masks, width_step=setup.step, sizes=request.sizes, kept=kept,
-            accuracy=accuracy,
-        )  # fmt: skip
-        return with_values_of(pruned, model, empty)
-
-    chosen = stored(outcome.pruned, outcome.masks, outcome.kept, None)
-    return (chosen, *(stored(p.model, p.masks, p.kept, p.accuracy) for p in outcome.visited))
-
-
-def pareto(model: Model, outcome: Outcome, judge: Judge, accuracy: float) -> tuple[ParetoPoint, ...]:
-    """The chosen network and those on the way, by size; each is timed against the original.
-
-    Args:
-        model: the original.
-        outcome: of a search.
-        judge: times.
-        accuracy: of the chosen network on validation.
-    """
-    whole = analyze(model)
-    cost = whole.cost(whole.everything())
-    chosen = Visited(outcome.pruned, outcome.masks, outcome.kept, accuracy)
-    points = []
-    for one in (*outcome.visited, chosen) if outcome.visited else ():
-        channels = analyze(one.model)
-        now = channels.cost(channels.everything())
-        milliseconds = judge.milliseconds(one.model)
-        points.append(
-            ParetoPoint(
-                one.kept, now.macs / cost.macs, now.params / cost.params, milliseconds, one.accuracy, one is chosen
-            )
-        )
-    return tuple(points)

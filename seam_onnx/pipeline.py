@@ -13,10 +13,11 @@ from seam_onnx.atomic import check_writable, refuse_source, write_text, writing
 from seam_onnx.channels import analyze
 from seam_onnx.data import Preprocess, beside, load_splits, resolve
 from seam_onnx.errors import UsageError
-from seam_onnx.finding import Outcome, Setup, find, pareto, restricted, solutions
+from seam_onnx.finding import find
 from seam_onnx.judge import Judge
 from seam_onnx.labels import names_from_metadata, read_names, wanted
 from seam_onnx.model import Model, check_finite, load, save, sha256
+from seam_onnx.outcome import Outcome, Setup, pareto, restricted, solutions
 from seam_onnx.progress import Event, Observer, silent
 from seam_onnx.provenance import facts_of
 from seam_onnx.rebuild import assemble, stamp
