@@ -141,14 +141,17 @@ class Pruning:
             objective(engine.run(self.net, batch.x)[0], batch, recipe).backward()
 
     def train(self, steps: int, *, choose: bool = False) -> float:
-        """One cycle of the learning rate; with `choose` the best reading on validation stays. Returns the last or best."""
+        """One cycle of the learning rate; with `choose` one of the readings on validation stays. Returns what it read."""
         recipe, views = self.training.recipe, self.training.views
         left = min(0.9, multiply_adds(self.net) / self.whole)
         clock = Clock(recipe.rate * (1 - left) ** 2, steps)
         columns = torch.arange(len(views.order))
         trainer = Trainer(self.net.train(), recipe, clock, engine=views.engine, columns=columns)
         period = max(self.training.epoch, steps // READINGS) if choose else steps
-        return cycle(trainer, self.training.batches, period, lambda: None, lambda: evaluate(self.net, views))[1]
+        samples = len(views.task.val)
+        return cycle(trainer, self.training.batches, period, lambda: None, lambda: evaluate(self.net, views), samples)[
+            1
+        ]
 
 
 def narrowest(net: ResNet, width: int) -> ResNet:

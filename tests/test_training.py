@@ -19,7 +19,7 @@ from seam_onnx.search import (
     evaluate,
 )
 from seam_onnx.search.normalise import fold, normalise
-from seam_onnx.search.train import Clock, Trainer, objective, snapshot
+from seam_onnx.search.train import Clock, Trainer, cycle, objective, snapshot
 from seam_onnx.search.views import Batch
 from seam_onnx.surgery import cut_head
 
@@ -44,6 +44,33 @@ def test_normalising_and_folding_change_nothing():
         assert torch.allclose(module(x), expected, atol=1e-4)
         fold(module)
         assert torch.allclose(module(x), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("readings", "samples", "chosen"),
+    [
+        ((0.90, 0.99, 0.986, 0.98), 400, 2),  # a standard error of 0.99 is 0.005
+        ((0.90, 0.99, 0.986, 0.98), 10_000, 1),
+        ((0.90, 0.99, 0.98, 0.981), 100, 3),
+        ((0.5, 0.6, 0.7, 0.8), 10_000, 3),
+        ((1.0, 0.9, 1.0, 0.9), 10_000, 2),
+        ((-1.0, -1.0, 0.7, 0.6), 10_000, 2),
+        ((-1.0, -1.0, -1.0, -1.0), 10, 3),
+    ],
+)
+def test_the_latest_reading_that_is_as_good_as_the_best_is_chosen(readings, samples, chosen):
+    model, task = build(DEEP), toy(0, 1, 2)
+    module = lower(cut_head(model, task.wanted.indices, rest=False)).train()
+    trainer = Trainer(module, Recipe(), Clock(0.01, 8))
+    left, states = iter(readings), []
+
+    def read() -> float:
+        states.append(snapshot(module))
+        return next(left)
+
+    batches = views_of(model, task).endless(32)
+    assert cycle(trainer, batches, 2, lambda: None, read, samples) == (chosen, readings[chosen])
+    assert all(torch.equal(now, states[chosen][name]) for name, now in snapshot(module).items())
 
 
 def test_folding_keeps_what_was_learnt():

@@ -191,7 +191,7 @@ class ChannelSearch:
         self.observer(Event("search", self.done, self.total, {"loss": loss, "kept": kept}))
 
     def train(self, stage: str, steps: int, masks: MaskSet, *, choose: bool = False) -> None:
-        """One cycle of the learning rate for what the masks leave; with `choose` the best reading on validation stays."""
+        """One cycle of the learning rate for what the masks leave; with `choose` one of the readings on validation stays."""
         module, kept = self.training.trainable(self.model), self.kept()
         trainer = self.training.trainer(
             self.model, masks, module, steps, affine_only(module) if self.recover == "bn" else None
@@ -209,7 +209,7 @@ class ChannelSearch:
             return accuracy
 
         period = max(self.training.epoch, total // READINGS) if choose else total
-        cycle(trainer, self.training.batches, period, told, read)
+        cycle(trainer, self.training.batches, period, told, read, len(self.training.views.task.val))
         fold(module)
         self.model = write_back(self.model, module)
 

@@ -128,7 +128,7 @@ def search_gradually(
     Args:
         base: with its head cut.
         logits: name of the value with the scores before any softmax.
-        views: training data; of the readings on validation that keep no more than was asked for, one an epoch, the best.
+        views: training data, and validation, read once an epoch; `cycle` chooses among readings with the final masks.
         recipe: epochs, batch, distillation, share to keep, pattern.
         observer: told of every step and reading.
 
@@ -174,7 +174,9 @@ class Descent:
 
     def run(self) -> int:
         """Train; the network then is what it was after one of the readings with the final masks: after which."""
-        return cycle(self.trainer, self.training.batches, self.training.epoch, self.told, self.read)[0]
+        training = self.training
+        samples = len(training.views.task.val)
+        return cycle(self.trainer, training.batches, training.epoch, self.told, self.read, samples)[0]
 
     def share(self) -> float:
         """Of the weights that may stay now."""

@@ -20,7 +20,7 @@ from seam_onnx.search.engine import PLAIN, Engine
 from seam_onnx.search.muon import Muon
 from seam_onnx.search.views import Batch
 
-__all__ = ["Clock", "Recipe", "Trainer", "affine_only", "cycle", "objective", "snapshot"]
+__all__ = ["Clock", "Recipe", "Trainer", "affine_only", "cycle", "objective", "snapshot", "standard_error"]
 
 BETAS = (0.9, 0.99)
 """Of AdamW; the second is short, since rounds are."""
@@ -112,9 +112,17 @@ def optimizers(parameters: Sequence[nn.Parameter], recipe: Recipe) -> list[torch
 
 
 def cycle(
-    trainer: Trainer, batches: Iterator[Batch], period: int, told: Callable[[], None], read: Callable[[], float]
+    trainer: Trainer,
+    batches: Iterator[Batch],
+    period: int,
+    told: Callable[[], None],
+    read: Callable[[], float],
+    samples: int,
 ) -> tuple[int, float]:
-    """All steps of a trainer's clock; then its module is what it was at the best reading, the latest of equal ones.
+    """All steps of a trainer's clock; then its module is what it was at the latest reading that is as good as the best.
+
+    As good: within a standard error (Breiman, Friedman, Olshen, Stone, "Classification and regression trees", 1984, section
+    3.4.3). The highest of many readings is high by chance as well, and likely one from when the learning rate was high.
 
     Args:
         trainer: its clock has not begun.
@@ -122,6 +130,7 @@ def cycle(
         period: steps between readings; the last step is followed by one in any case.
         told: called after each step.
         read: accuracy of the module, which is in evaluation mode while it is called; -1 where it shall not be chosen.
+        samples: behind a reading.
 
     Returns:
         which reading that is, counted from 0, and its accuracy.
@@ -129,19 +138,26 @@ def cycle(
     Raises:
         ModelError: most steps were left out by a reading.
     """
-    module, clock, readings, best = trainer.module, trainer.clock, 0, (0, -1.0)
+    module, clock, readings, best = trainer.module, trainer.clock, 0, -1.0
     while clock.done < clock.total:
         trainer.step(next(batches))
         told()
         if clock.done % period == 0 or clock.done >= clock.total:
             refuse_untrainable(trainer)
             module.eval()
-            if (accuracy := read()) >= best[1]:
-                best, state = (readings, accuracy), snapshot(module)
+            accuracy = read()
+            best = max(best, accuracy)
+            if accuracy >= best - standard_error(best, samples):
+                chosen, state = (readings, accuracy), snapshot(module)
             readings += 1
             module.train()
     module.load_state_dict(state)
-    return best
+    return chosen
+
+
+def standard_error(accuracy: float, samples: int) -> float:
+    """Of an accuracy, as a share; 0 of -1, which is none."""
+    return math.sqrt(max(0.0, accuracy * (1 - accuracy)) / samples)
 
 
 def refuse_untrainable(trainer: Trainer) -> None:
