@@ -21,12 +21,15 @@ import torch
 from torch import nn
 
 from seam_onnx.data import Dataset, Splits, resolve
+from seam_onnx.finding import answers
+from seam_onnx.judge import Judge
 from seam_onnx.labels import Wanted
 from seam_onnx.lowering import lower
 from seam_onnx.masks import MaskSet
 from seam_onnx.model import Model, load
+from seam_onnx.progress import silent
 from seam_onnx.request import Recipe
-from seam_onnx.search import Views, fastest_engine
+from seam_onnx.search import Engine, Views, fastest_engine
 from seam_onnx.search.training import Training
 from seam_onnx.search.views import Batch
 from seam_onnx.surgery import classes, cut_head
@@ -43,15 +46,16 @@ def images(count: int, channels: int, size: int, labels: int) -> Dataset:
     return Dataset(x, np.arange(count) % labels, None)
 
 
-def views_of(model: Model, given: argparse.Namespace, device: torch.device, engine: object) -> tuple[Views, Wanted]:
+def views_of(model: Model, given: argparse.Namespace, device: torch.device, engine: Engine) -> tuple[Views, Wanted]:
     """Views of a task of two labels."""
     wanted, parts = Wanted((3, 5), ("a", "b"), False, classes(model)), (5 * given.images, 500, 500)
     splits = Splits(*(images(count, given.channels, given.size, classes(model)) for count in parts), ())
     task = make_task(wanted, splits)
     preprocess = replace(resolve((None, given.channels, given.size, given.size)), augment=("crop", "flip"))
     recipe = Recipe()
-    teacher = Teacher(model, device)
-    return Views(task, preprocess, teacher, device, 0, recipe.views, recipe.mix, engine), wanted  # type: ignore[arg-type]
+    judge = Judge(model, task, preprocess, "cpu", 1, silent)
+    taught = answers(judge, Teacher(model, device), engine)
+    return Views(task, preprocess, taught, device, 0, recipe.views, recipe.mix, engine), wanted
 
 
 def plain_step(module: nn.Module, batch: Batch) -> Callable[[], None]:

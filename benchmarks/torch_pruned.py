@@ -27,6 +27,7 @@ from resnet import ResNet, calibrated, loaded, multiply_adds
 from rivals import Made, macs_of
 from torch import nn
 
+from seam_onnx.finding import answers
 from seam_onnx.model import Model
 from seam_onnx.outcome import Setup
 from seam_onnx.search import ChannelSearch, CostAim, Engine, Recipe, Views, evaluate, fastest_engine
@@ -65,7 +66,8 @@ def torch_pruning(setup: Setup, output: Path) -> Made:
 def beginning(setup: Setup, recipe: Recipe, engine: Engine) -> tuple[Model, Training]:
     """The network that a search has before its first cut, and what it trains with."""
     task, device = setup.task, setup.teacher.device
-    views = Views(task, setup.preprocess, setup.teacher, device, recipe.seed, recipe.views, recipe.mix, engine)
+    taught = answers(setup.judge, setup.teacher, engine)
+    views = Views(task, setup.preprocess, taught, device, recipe.seed, recipe.views, recipe.mix, engine)
     base = cut_head(setup.model, task.wanted.indices, rest=task.wanted.rest)
     search = ChannelSearch(
         base, logits_of(base), views, CostAim("macs", 1.0, recipe.rounds), recipe, "finetune", setup.step,

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from seam_onnx.data import Dataset, Preprocess
@@ -12,6 +13,7 @@ from seam_onnx.model import Model, save, serialized
 from seam_onnx.progress import Event, Observer
 from seam_onnx.report import Accuracies, Proof
 from seam_onnx.surgery.head import scores_of
+from seam_onnx.surgery.logits import logits_of
 from seam_onnx.task import Task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import (
@@ -80,14 +82,16 @@ class Judge:
         self.lowering: Parity | None = None
         self.val = self.logits(self.session, task.val)
 
-    def opened(self, model: Model, *, exact: bool = False) -> Session:
-        """A session for a model in memory, by a temporary file where protobuf is too small."""
+    def opened(self, model: Model, *, exact: bool = False, threads: int | None = None) -> Session:
+        """A session for a model in memory, by a temporary file where protobuf is too small; by default with the run's
+        threads."""
+        threads = self.threads if threads is None else threads
         size = sum(v.const_value.nbytes for v in model.initializers.values() if v.const_value is not None)
         if size < 1 << 30:
-            return open_session(serialized(model), self.provider, self.threads, exact=exact)
+            return open_session(serialized(model), self.provider, threads, exact=exact)
         with tempfile.TemporaryDirectory() as folder:
             path = save(model, Path(folder) / "model.onnx")
-            return open_session(path, self.provider, self.threads, exact=exact)
+            return open_session(path, self.provider, threads, exact=exact)
 
     def samples(self, data: Dataset, count: int | None = None) -> Scores:
         """Normalised samples (N, ...)."""
@@ -113,6 +117,19 @@ class Judge:
         if are_probabilities(scores):
             scores = np.log(np.maximum(scores, 1e-30))
         return scores
+
+    @property
+    def plain(self) -> bool:
+        """Does onnxruntime give the original's logits, in float32 from end to end, and for batches of any size?"""
+        tensors = [v.const_value for v in self.model.initializers.values() if v.const_value is not None]
+        float32 = all(t.dtype == ir.DataType.FLOAT for t in tensors if t.dtype.is_floating_point())
+        direct = self.output == logits_of(self.model) and self.session.fixed_batch is None
+        return direct and float32 and self.session.input_dtype == np.float32 and not self.quantised
+
+    @property
+    def quantised(self) -> bool:
+        """Are activations rounded to integers?"""
+        return any(node.op_type == "QuantizeLinear" for node in self.model.graph)
 
     def check_sanity(self) -> None:
         """Refuse data on which the original is no better than guessing."""
@@ -140,15 +157,14 @@ class Judge:
     def check_lowering(self, teacher: Teacher) -> None:
         """Compare the torch module with onnxruntime on real input."""
         probe = self.samples(self.task.val, PROBE)
-        quantised = any(node.op_type == "QuantizeLinear" for node in self.model.graph)
-        session = self.opened(self.model, exact=True) if quantised else self.session
+        session = self.opened(self.model, exact=True) if self.quantised else self.session
         expected, found = self.answer(session, probe), teacher.scores(probe)
         if are_probabilities(expected):
             found = np.exp(log_softmax(found))
         elif are_probabilities(np.exp(np.minimum(expected, 0.0))) and expected.max() <= 0:
             found = log_softmax(found)
         self.lowering = compare([expected], [found])
-        limit = QUANTUM_LIMIT if quantised else LOWERING_LIMIT
+        limit = QUANTUM_LIMIT if self.quantised else LOWERING_LIMIT
         assert_parity(self.lowering, limit, "the model in torch against onnxruntime")
 
     def check_surgery(self, masked: Model, pruned: Model) -> None:

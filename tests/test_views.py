@@ -7,11 +7,15 @@ from files import NET
 from graphs import build, run
 from torch import nn
 from torch.func import functional_call
-from toys import CPU, dataset, toy, views_of
+from toys import CPU, DEEP, dataset, toy, views_of
 
 from seam_onnx.data import Dataset, Preprocess, Splits
 from seam_onnx.errors import DataError
+from seam_onnx.finding import answers
+from seam_onnx.judge import Judge
 from seam_onnx.labels import Wanted
+from seam_onnx.progress import silent
+from seam_onnx.search import Engine
 from seam_onnx.search.augment import augmented
 from seam_onnx.search.views import restricted
 from seam_onnx.task import make_task
@@ -113,3 +117,25 @@ def test_the_teacher_is_the_original_restricted():
         assert np.allclose(given, chosen_labels.restrict(scores), atol=1e-5)
     module = Teacher(model, CPU).module
     assert functional_call(module, {}, (torch.from_numpy(x),)).shape == (10, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "by_torch"),
+    [
+        (DEEP, False, False),
+        (DEEP, True, True),
+        (DEEP.replace("float[N,", "float[1,"), False, True),  # a sample at a time in onnxruntime
+        (
+            DEEP.replace("y = Gemm <transB = 1> (f, g, h)", "z = Gemm <transB = 1> (f, g, h) y = Softmax (z)"),
+            False,
+            True,
+        ),
+    ],
+)
+def test_onnxruntime_teaches_where_it_gives_the_same_logits(text, low, by_torch):
+    model = build(text)
+    teacher, x = Teacher(model, CPU), torch.from_numpy(dataset(70, 3).x)
+    judge = Judge(model, toy(0, 1), Preprocess(size=(8, 8)), "cpu", 1, silent)
+    found = answers(judge, teacher, Engine(1, low))
+    assert (found is teacher) == by_torch
+    assert torch.allclose(found(x), teacher(x), atol=1e-4)
