@@ -13,7 +13,7 @@ from seam_onnx.model import Model, save, serialized
 from seam_onnx.progress import Event, Observer
 from seam_onnx.report import Accuracies, Proof
 from seam_onnx.surgery.head import scores_of
-from seam_onnx.surgery.logits import logits_of
+from seam_onnx.surgery.logits import activation_of, logits_of
 from seam_onnx.task import Task
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import (
@@ -24,7 +24,7 @@ from seam_onnx.validate import (
     Provider,
     Session,
     accuracy,
-    are_probabilities,
+    as_logits,
     assert_parity,
     compare,
     measure,
@@ -112,11 +112,8 @@ class Judge:
         return self.preprocess.normalize(data.x[start : start + count])
 
     def logits(self, session: Session, data: Dataset) -> Scores:
-        """A model's logits (N, outputs) on a split; probabilities become their logarithms."""
-        scores = self.scores(session, data)
-        if are_probabilities(scores):
-            scores = np.log(np.maximum(scores, 1e-30))
-        return scores
+        """A model's logits (N, outputs) on a split."""
+        return as_logits(self.scores(session, data))
 
     @property
     def plain(self) -> bool:
@@ -158,11 +155,12 @@ class Judge:
         """Compare the torch module with onnxruntime on real input."""
         probe = self.samples(self.task.val, PROBE)
         session = self.opened(self.model, exact=True) if self.quantised else self.session
-        expected, found = self.answer(session, probe), teacher.scores(probe)
-        if are_probabilities(expected):
-            found = np.exp(log_softmax(found))
-        elif are_probabilities(np.exp(np.minimum(expected, 0.0))) and expected.max() <= 0:
-            found = log_softmax(found)
+        node = activation_of(self.model)
+        activation = None if node is None else node.op_type
+        expected, found = (
+            self.answer(session, probe),
+            activated(teacher.scores(probe), activation),
+        )
         self.lowering = compare([expected], [found])
         limit = QUANTUM_LIMIT if self.quantised else LOWERING_LIMIT
         assert_parity(self.lowering, limit, "the model in torch against onnxruntime")
@@ -218,8 +216,12 @@ class Judge:
         return Proof(tuple(self.surgery), self.lowering, Accuracies.of(val), test, latency)
 
 
-def log_softmax(scores: Scores) -> Scores:
-    """Logarithms (N, outputs) of the probabilities that logits stand for."""
-    shifted: Scores = scores - scores.max(1, keepdims=True)
-    result: Scores = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    return result
+def activated(logits: Scores, activation: str | None) -> Scores:
+    """What an op over the classes, if there is one, makes of logits (N, classes)."""
+    if activation is None:
+        return logits
+    if activation == "Sigmoid":
+        return np.asarray(np.exp(-np.logaddexp(0, -logits)))
+    shifted = logits - logits.max(1, keepdims=True)
+    result = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return np.asarray(np.exp(result) if activation == "Softmax" else result)

@@ -1,7 +1,7 @@
 """A classifier as onnxruntime sees it, whoever made it: its scores, and which column is which wanted label.
 
-Scores are logits; probabilities become their logarithms, which is the same up to a constant a sample. The columns
-of a smaller model are told by
+Scores are logits; probabilities become their logarithms, which is the same up to a constant a sample, sigmoids the
+logarithms of their odds. The columns of a smaller model are told by
 
 1. its `seam.index_map`,
 2. the names in its metadata, where every wanted label is among them,
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from seam_onnx.data import Dataset, Preprocess
 from seam_onnx.errors import LabelError, ModelError
 from seam_onnx.labels import Wanted, names_from_metadata
-from seam_onnx.validate import Provider, Session, are_probabilities, open_session
+from seam_onnx.validate import Provider, Session, as_logits, open_session
 
 __all__ = ["Classifier", "open_classifier", "over_wanted"]
 
@@ -67,7 +67,7 @@ class Classifier:
             parts.append(self.session.run(x)[self.output].reshape(len(x), -1).astype(np.float64))
             after(start + len(x))
         scores = np.concatenate(parts)
-        return np.log(np.maximum(scores, 1e-30)) if are_probabilities(scores) else scores
+        return np.asarray(as_logits(scores), np.float64)
 
 
 def open_classifier(path: Path, provider: Provider = "cpu", threads: int = 1) -> Classifier:

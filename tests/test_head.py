@@ -1,8 +1,9 @@
 """Cutting the head of small classifiers: every form of last layer, and what cannot be cut."""
 
 import numpy as np
+import onnx
 import pytest
-from graphs import build, feeds, gap, loaded, parse, run
+from graphs import build, feeds, gap, loaded, parse, proto_of, run
 
 from seam_onnx.channels import analyze
 from seam_onnx.errors import ModelError
@@ -55,12 +56,16 @@ def test_wanted_columns_in_the_wanted_order(name, wanted):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_the_rest_is_the_logsumexp_of_the_others(name):
+    """Of their logits: where the scores are sigmoids, these are the logarithms of the odds"""
     model = model_of(*HEADS[name])
     inputs = feeds(model, 3)
     cut = cut_head(model, (4, 1), rest=True)
     before, after = run(model, inputs)[0], run(cut, inputs)[0]
+    if name == "sigmoid":
+        before, after = (np.log(scores / (1 - scores)) for scores in (before, after))
     assert gap(after, np.column_stack([before[:, [4, 1]], np.logaddexp.reduce(before[:, [0, 2, 3, 5]], axis=1)])) < 1e-5
     assert [v.name for v in cut.graph.outputs] == ["y"]
+    onnx.checker.check_model(proto_of(cut), full_check=True)
 
 
 @pytest.mark.parametrize("opset", [7, 12, 13, 17, 18, 23])
@@ -71,8 +76,10 @@ def test_the_rest_has_its_part_of_the_probability(opset):
     { a = Conv (x, w) p = GlobalAveragePool (a) b = Conv (p, g) c = Reshape (b, i) y = Softmax (c) }"""
     model = build(text, opset)
     inputs = feeds(model, 3)
-    before, after = run(model, inputs)[0], run(cut_head(model, (4, 1), rest=True), inputs)[0]
+    cut = cut_head(model, (4, 1), rest=True)
+    before, after = run(model, inputs)[0], run(cut, inputs)[0]
     assert gap(after, np.column_stack([before[:, [4, 1]], before[:, [0, 2, 3, 5]].sum(1)])) < 1e-5
+    onnx.checker.check_model(proto_of(cut), full_check=True)
 
 
 def test_a_pruned_model_can_be_pruned_again():

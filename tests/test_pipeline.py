@@ -181,14 +181,26 @@ def with_tail(folder: Path, op: str, **attributes: object) -> Path:
     return folder / "model.onnx"
 
 
-@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
-def test_a_model_that_ends_in_a_softmax(op, tmp_path):
-    report = reengineer(request(tmp_path, "3,8", with_tail(tmp_path, op, axis=1), recipe=ENOUGH))
+@pytest.mark.parametrize(("op", "labels"), [("Softmax", "3"), ("LogSoftmax", "3,8")])
+def test_a_model_that_ends_in_a_softmax(op, labels, tmp_path):
+    report = reengineer(request(tmp_path, labels, with_tail(tmp_path, op, axis=1), recipe=ENOUGH))
     holds_together(report)
     assert report.proof.test.restricted.value > 0.95
     assert report.proof.test.pruned.value > 0.8
     (scores,) = run(onnx.load(tmp_path / "small.onnx"), {"image": np.zeros((4, 1, 8, 8), np.float32)})
     assert np.allclose((scores if op == "Softmax" else np.exp(scores)).sum(1), 1, atol=1e-5)
+
+
+def test_a_model_that_ends_in_sigmoids(tmp_path):
+    """All other classes together are the sum of their odds, not of what a sigmoid leaves of them"""
+    report = reengineer(request(tmp_path, "3", with_tail(tmp_path, "Sigmoid"), recipe=ENOUGH))
+    holds_together(report)
+    assert report.proof.test.restricted.value > 0.95
+    assert report.proof.test.pruned.value > 0.8
+    (scores,) = run(onnx.load(tmp_path / "small.onnx"), {"image": np.zeros((4, 1, 8, 8), np.float32)})
+    assert ((scores > 0) & (scores < 1)).all()
+    found = compare_models(ComparisonRequest(tmp_path / "model.onnx", tmp_path / "small.onnx", ARRAYS)).paired
+    assert found.difference == report.proof.difference
 
 
 def test_weights_of_a_model_that_ends_in_a_softmax(tmp_path):

@@ -31,6 +31,7 @@ from seam_onnx.errors import (
     SeamError,
     UsageError,
 )
+from seam_onnx.judge import activated
 from seam_onnx.validate import (
     Interval,
     LatencyProgress,
@@ -41,6 +42,7 @@ from seam_onnx.validate import (
     agreement,
     answers,
     are_probabilities,
+    as_logits,
     assert_parity,
     classification,
     compare,
@@ -371,6 +373,22 @@ def test_kind_of_scores_decides_the_calibration() -> None:
     assert classification(cut, [0, 0], "probabilities").calibration_error == pytest.approx(gap)
     assert classification(cut, [0, 0], "logits").calibration_error != pytest.approx(gap)
     assert are_probabilities(np.full((2, 1000), 1 / 1000, np.float16))
+
+
+@pytest.mark.parametrize("activation", [None, "Softmax", "LogSoftmax", "Sigmoid"])
+def test_scores_are_taken_back_to_logits(activation):
+    """Up to a constant a sample where they come of a softmax"""
+    logits = np.random.default_rng(0).normal(0, 1.5, (50, 7)).astype(np.float32)  # of 12, a sigmoid leaves two digits
+    found = as_logits(activated(logits, activation))
+    offset = (found - logits).mean(1, keepdims=True) if activation in ("Softmax", "LogSoftmax") else 0
+    assert np.allclose(found - offset, logits, atol=1e-3)
+    assert found.dtype == np.float32
+
+
+def test_saturated_sigmoids_stay_finite():
+    found = as_logits(np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 1.0]], np.float32))
+    assert np.isfinite(found).all()
+    assert (found.argmax(1) == [1, 0]).all()
 
 
 def test_ties_go_to_the_lowest_index_and_are_counted() -> None:

@@ -105,12 +105,15 @@ def shape_with(value: ir.Value, axis: int, size: int) -> ir.Shape | None:
 
 
 def resize(graph: ir.Graph, logits: ir.Value, narrow: dict[str, ir.Node]) -> None:
-    """What stands behind the logits gets its constant operands, shapes as a rule, from the narrow model."""
+    """What stands behind the logits gets its shapes and its constant operands, shapes as a rule, from the narrow model."""
     reached = {logits}
     for node in graph:
         if reached & set(node.inputs):
             reached |= set(node.outputs)
-            for index, value in enumerate(narrow[str(node.name)].inputs):
+            twin = narrow[str(node.name)]
+            for made, small in zip(node.outputs, twin.outputs, strict=True):
+                made.shape = small.shape
+            for index, value in enumerate(twin.inputs):
                 if value is not None and value.const_value is not None:
                     array = value.const_value.numpy()
                     node.replace_input_with(index, new_initializer(graph, f"{node.name}.{index}", array))

@@ -1,4 +1,4 @@
-"""Around the scores: what they are before a softmax, and SeaM's extra head behind them."""
+"""Around the scores: what they are before a softmax or a sigmoid, and SeaM's extra head behind them."""
 
 import numpy as np
 import onnx_ir as ir
@@ -7,26 +7,28 @@ from seam_onnx.fold import set_initializer
 from seam_onnx.model import Model
 from seam_onnx.surgery.head import classes, scores_of
 
-__all__ = ["SEAM_HEAD", "add_seam_head", "logits_of"]
+__all__ = ["SEAM_HEAD", "activation_of", "add_seam_head", "logits_of"]
 
 SEAM_HEAD = ("seam.head.weight", "seam.head.bias")
 """Initializers of the head that `add_seam_head` appends."""
+PASSED = ("Identity", "Flatten", "Reshape", "Squeeze", "Cast")
+"""What may stand between an activation and the scores."""
+ACTIVATIONS = ("Softmax", "LogSoftmax", "Sigmoid")
+"""What scores are made of logits by."""
+
+
+def activation_of(model: Model) -> ir.Node | None:
+    """The Softmax, LogSoftmax or Sigmoid that makes the scores of logits; None where the scores are logits."""
+    node = scores_of(model).producer()
+    while node is not None and node.op_type in PASSED and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node if node is not None and node.op_type in ACTIVATIONS else None
 
 
 def logits_of(model: Model) -> str:
-    """Name of the value with the scores before a final Softmax or LogSoftmax, if there is one."""
-    value = scores_of(model)
-    node = value.producer()
-    while (
-        node is not None
-        and node.op_type in ("Identity", "Flatten", "Reshape", "Squeeze")
-        and node.inputs[0] is not None
-    ):
-        if node.inputs[0].const_value is not None:
-            break
-        node = node.inputs[0].producer()
-    if node is not None and node.op_type in ("Softmax", "LogSoftmax") and node.inputs[0] is not None:
-        return str(node.inputs[0].name)
+    """Name of the value with the scores before a final activation, if there is one."""
+    node = activation_of(model)
+    value = scores_of(model) if node is None or node.inputs[0] is None else node.inputs[0]
     return str(value.name)
 
 

@@ -17,6 +17,7 @@ from seam_onnx.validate.accuracy import (
     agreement,
     answers,
     are_probabilities,
+    as_logits,
     classification,
 )
 from seam_onnx.validate.claim import Comparison, Timing, Verdict, medians, verdict
@@ -56,6 +57,7 @@ __all__ = [
     "agreement",
     "answers",
     "are_probabilities",
+    "as_logits",
     "assert_parity",
     "classification",
     "compare",

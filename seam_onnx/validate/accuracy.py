@@ -23,6 +23,7 @@ __all__ = [
     "agreement",
     "answers",
     "are_probabilities",
+    "as_logits",
     "classification",
 ]
 
@@ -162,6 +163,20 @@ def are_probabilities(scores: ArrayLike) -> bool:
     """Whether all rows of (N, K) are non-negative and sum to 1 within 1e-2; ask before columns are cut."""
     array = np.asarray(scores, dtype=np.float64)
     return bool((array >= 0).all() and (np.abs(array.sum(axis=1) - 1) <= _SUM_TOLERANCE).all())
+
+
+def as_logits(scores: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Scores (N, K) as logits, dtype kept. Ask before columns are cut.
+
+    Rows of probabilities (a softmax's) become their logarithms, other scores that all lie from 0 to 1 (sigmoids) the
+    logarithms of their odds; the order within a row stays, but where float32 has rounded a sigmoid to 0 or 1.
+    """
+    if are_probabilities(scores):
+        return np.asarray(np.log(np.maximum(scores, 1e-30)))
+    if scores.min() < 0 or scores.max() > 1:
+        return scores
+    inside = np.clip(scores.astype(np.float64), 1e-30, 1 - np.finfo(np.float32).epsneg)
+    return (np.log(inside) - np.log1p(-inside)).astype(scores.dtype)
 
 
 def _scores(scores: ArrayLike, what: str) -> NDArray[np.float64]:
