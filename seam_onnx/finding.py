@@ -5,7 +5,7 @@ found.chosen                    # the one that is best on validation
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,12 +35,14 @@ from seam_onnx.search import (
     WeightsFound,
     fastest_engine,
     parse_target,
+    price_of,
     search_gradually,
     search_weights,
 )  # fmt: skip
-from seam_onnx.solution import read_solutions
+from seam_onnx.solution import Solution, read_solutions
 from seam_onnx.surgery import cut_head, remove_masked
 from seam_onnx.surgery.logits import add_seam_head, logits_of
+from seam_onnx.surgery.shortcuts import convolved
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import LayerTimes
 
@@ -134,17 +136,27 @@ def answers(judge: Judge, teacher: Teacher, engine: Engine) -> Callable[[Tensor]
 def find_channels(setup: Setup, views: Views) -> Outcome:
     """The default: cut the head, then remove channels until the target is met, or begin with an earlier search's."""
     request, task = setup.request, setup.task
-    base = cut_head(setup.model, task.wanted.indices, rest=task.wanted.rest)
+    stored = () if request.resume_from is None else of_this(setup, read_solutions(request.resume_from))
+    cut = cut_head(setup.model, task.wanted.indices, rest=task.wanted.rest)
+    base = convolved(cut) if (stored[0].convolved if stored else shrinks(request.target)) else cut
+    aim = aim_of(setup, base)
     running = ChannelSearch(
-        base, logits_of(base), views, aim_of(setup, base), request.recipe, request.recover, setup.step,
-        setup.judge.check_surgery, setup.observer,
+        base, logits_of(base), views, aim, request.recipe, request.recover, setup.step,
+        setup.judge.check_surgery, setup.observer, price_of(cut, aim.price),
     )  # fmt: skip
-    found = running.run() if request.resume_from is None else running.resume(earlier(setup))
+    points = [Visited(assemble(setup.model, one), one.masks, one.kept, one.accuracy or 0.0) for one in stored]
+    found = running.resume(points) if points else running.run()
     chosen = found.chosen
     return Outcome(
         "channel", chosen.model, chosen.masks, request.recover, request.recipe, chosen.kept, chosen.accuracy,
-        found.curve, found.met, visited=found.visited,
+        found.curve, found.met, visited=found.visited, convolved=base is not cut,
     )  # fmt: skip
+
+
+def shrinks(target: str) -> bool:
+    """Does the target ask for anything smaller? Convolutions in place of shortcuts cost a little at first."""
+    goal = parse_target(target)
+    return goal.metric not in ("macs", "params") or goal.value < 1
 
 
 def find_weights(setup: Setup, views: Views) -> Outcome:
@@ -189,17 +201,14 @@ def aim_of(setup: Setup, base: Model) -> Aim:
     return CostAim(goal.metric, goal.value, request.recipe.rounds)
 
 
-def earlier(setup: Setup) -> tuple[Visited, ...]:
-    """The networks that an earlier search visited, largest first. Raises UsageError where it was about something else."""
-    path, wanted = setup.request.resume_from, setup.task.wanted
-    assert path is not None
-    found = []
-    for one in read_solutions(path):
+def of_this(setup: Setup, stored: Sequence[Solution]) -> Sequence[Solution]:
+    """The solutions of an earlier search. Raises UsageError where it was about something else."""
+    path, wanted = str(setup.request.resume_from), setup.task.wanted
+    for one in stored:
         if one.wanted != wanted or one.granularity != "channel":
             why = f"is about {', '.join(one.wanted.outputs)} at granularity {one.granularity}"
             raise UsageError(path, why, "give the same labels, or search anew")
         if one.width_step != setup.step:
             why = f"is of a search in steps of {one.width_step} channels, not {setup.step}"
             raise UsageError(path, why, f"give --width-step {one.width_step}, or search anew")
-        found.append(Visited(assemble(setup.model, one), one.masks, one.kept, one.accuracy or 0.0))
-    return tuple(found)
+    return stored

@@ -67,6 +67,8 @@ class Outcome:
     """If not: what it is instead."""
     visited: tuple[Visited, ...] = ()
     """The networks on the way."""
+    convolved: bool = False
+    """Whether shortcuts were written as convolutions before the search."""
 
 
 def restricted(setup: Setup, outcome: Outcome, why: str) -> Outcome:
@@ -76,7 +78,7 @@ def restricted(setup: Setup, outcome: Outcome, why: str) -> Outcome:
     nothing = MaskSet({}, setup.model.sha256)
     return replace(
         outcome, granularity="channel", pruned=base, masks=nothing, recover="none", kept=1.0, accuracy=accuracy,
-        met=False, unmet=unmet,
+        met=False, unmet=unmet, convolved=False,
     )  # fmt: skip
 
 
@@ -86,8 +88,8 @@ def solutions(setup: Setup, outcome: Outcome) -> tuple[Solution, ...]:
 
     def stored(pruned: Model, masks: MaskSet, kept: float, accuracy: float | None) -> Solution:
         empty = Solution(
-            setup.task.wanted, outcome.granularity, masks, width_step=setup.step, sizes=request.sizes, kept=kept,
-            accuracy=accuracy,
+            setup.task.wanted, outcome.granularity, masks, convolved=outcome.convolved, width_step=setup.step,
+            sizes=request.sizes, kept=kept, accuracy=accuracy,
         )  # fmt: skip
         return with_values_of(pruned, model, empty)
 

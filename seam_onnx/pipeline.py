@@ -69,7 +69,8 @@ def reengineer(request: Request, observer: Observer = silent) -> Report:
         search = Search(
             request.granularity, request.target if request.granularity == "channel" else "", outcome.recover,
             dataclasses.asdict(outcome.recipe), outcome.kept, seconds, str(device), outcome.curve, outcome.met,
-            "" if outcome.met else outcome.unmet, found.engine, Rounding(step, why, spare(pruned)), found.runs,
+            "" if outcome.met else outcome.unmet, found.engine, Rounding(step, why, spare(pruned)),
+            outcome.convolved, found.runs,
         )  # fmt: skip
         return Report(
             SCHEMA_VERSION, version("seam-onnx"), request.command, problem, search,

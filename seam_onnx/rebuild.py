@@ -1,6 +1,6 @@
 """From the original and a solution to the pruned model: what `prune` ends in and `apply` does again, bit for bit.
 
-    cut head -> remove what is dead -> masks -> removal -> trained values -> stamp
+    cut head -> convolve shortcuts -> remove what is dead -> masks -> removal -> trained values -> stamp
     add SeaM's head -> masks -> removal -> trained values -> stamp          where the values have such a head
 
 No data, no torch. The plan of the removal depends on the original and the masks alone, never on the trained values.
@@ -19,6 +19,7 @@ from seam_onnx.solution import Solution
 from seam_onnx.surgery import classes, cut_head, remove_masked, without_dead
 from seam_onnx.surgery.contents import with_values
 from seam_onnx.surgery.logits import SEAM_HEAD, add_seam_head
+from seam_onnx.surgery.shortcuts import convolved
 from seam_onnx.surgery.twin import contents_of_twin
 
 __all__ = ["apply_solution", "assemble", "base_of", "rebuild", "stamp", "with_values_of"]
@@ -76,10 +77,19 @@ def with_values_of(trained: Model, model: Model, solution: Solution) -> Solution
 def outline(model: Model, solution: Solution, names: Container[str]) -> Model:
     """What the masks leave of the original, with the original's values; its head is that of the trained tensors' names."""
     wanted, step = solution.wanted, solution.width_step
-    base = add_seam_head(model, len(wanted.outputs)) if SEAM_HEAD[0] in names else base_of(model, wanted, step)
+    headed = SEAM_HEAD[0] in names
+    base = (
+        add_seam_head(model, len(wanted.outputs))
+        if headed
+        else base_of(model, wanted, step, convolve=solution.convolved)
+    )
     return remove_masked(base, solution.masks, 1 if solution.granularity == "channel" else step).pruned
 
 
-def base_of(model: Model, wanted: Wanted, step: int) -> Model:
-    """The original restricted to the wanted labels, without what is dead in it then; widths stay multiples of `step`."""
-    return without_dead(cut_head(model, wanted.indices, rest=wanted.rest), step)
+def base_of(model: Model, wanted: Wanted, step: int, *, convolve: bool = False) -> Model:
+    """The original restricted to the wanted labels, without what is dead in it then; widths stay multiples of `step`.
+
+    With `convolve`, shortcuts that only move pixels and channels are convolutions, see `seam_onnx.surgery.shortcuts`.
+    """
+    cut = cut_head(model, wanted.indices, rest=wanted.rest)
+    return without_dead(convolved(cut) if convolve else cut, step)

@@ -30,7 +30,7 @@ from seam_onnx.masks import Mask, MaskSet, factors
 
 __all__ = ["FORMAT", "Solution", "Values", "encoded", "masks_beside", "read_solutions"]
 
-FORMAT = "seam-onnx masks 3"
+FORMAT = "seam-onnx masks 4"
 """What this version writes and reads."""
 KEY = "seam-onnx"
 """Of the metadata."""
@@ -51,6 +51,8 @@ class Solution:
     that."""
     values: Values = field(default_factory=dict)
     """Contents of those initializers of the pruned model that are not just what is left of the original's."""
+    convolved: bool = False
+    """Whether shortcuts were written as convolutions before anything was masked, see `seam_onnx.surgery.shortcuts`."""
     width_step: int = 1
     """Widths are multiples of this where what is dead by itself goes."""
     sizes: Mapping[str, int] = field(default_factory=dict)

@@ -153,7 +153,7 @@ def test_files_that_are_no_masks(pets, call, tmp_path):
     for bad, word in (
         (content[: len(content) // 2], "cut off"),
         (content[:-2] + bytes([content[-2] ^ 255]) + content[-1:], "is damaged"),
-        (content.replace(b"seam-onnx masks 3", b"seam-onnx masks 9"), "has format"),
+        (content.replace(b"seam-onnx masks 4", b"seam-onnx masks 9"), "has format"),
         (pets.read_bytes(), "not a safetensors file"),
     ):
         (tmp_path / "bad").write_bytes(bad)

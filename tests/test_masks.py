@@ -131,8 +131,8 @@ def test_every_flipped_byte_is_noticed(tmp_path):
         ("{", "contradicts itself"),
         ("[]", "contradicts itself"),
         ("{}", "contradicts itself"),
-        (json.dumps({"format": "seam-onnx masks 99"}), "format 'seam-onnx masks 99', not 'seam-onnx masks 3'"),
-        (json.dumps({"format": "seam-onnx masks 3", "digest": "", "solutions": []}), "is damaged"),
+        (json.dumps({"format": "seam-onnx masks 99"}), "format 'seam-onnx masks 99', not 'seam-onnx masks 4'"),
+        (json.dumps({"format": "seam-onnx masks 4", "digest": "", "solutions": []}), "is damaged"),
     ],
 )
 def test_metadata_that_make_no_sense(text, said, tmp_path):

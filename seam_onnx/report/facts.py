@@ -103,7 +103,8 @@ def weights(report: Report) -> str:
     found = report.weights
     some = ", ".join(found.held[:HELD]) + (", ..." if len(found.held) > HELD else "")
     held = f"{len(found.held)} held as in the original{f' ({some})' if some else ''}"
-    return f"{len(found.changed)} tensors trained or refitted, {held}, {len(found.gone)} gone"
+    written = "; shortcuts of Slice and Pad are convolutions now" if report.search.convolved else ""
+    return f"{len(found.changed)} tensors trained or refitted, {held}, {len(found.gone)} gone{written}"
 
 
 def seed_rows(report: Report) -> list[tuple[str, ...]]:

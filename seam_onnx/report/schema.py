@@ -125,6 +125,8 @@ class Search:
     """How torch computed, as `search.engine` of a recipe pins it: format and threads, `bf16/1`."""
     rounding: Rounding = Rounding(1, "as given", 0)
     """Of widths."""
+    convolved: bool = False
+    """Whether shortcuts that only move pixels and channels were written as convolutions."""
     runs: tuple[SeedRun, ...] = ()
     """One a seed; the delivered one's kept and curve are those above."""
 

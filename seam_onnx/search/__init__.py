@@ -6,7 +6,7 @@ from seam_onnx.search.aims import Aim, CostAim, DropAim, Goal, LatencyAim, parse
 from seam_onnx.search.channel import ChannelSearch, Found, Visited
 from seam_onnx.search.engine import PLAIN, Engine, engines, fastest_engine
 from seam_onnx.search.gradual import search_gradually
-from seam_onnx.search.price import Latencies, LayerLatency, Price
+from seam_onnx.search.price import Latencies, LayerLatency, Price, price_of
 from seam_onnx.search.views import Views, evaluate
 from seam_onnx.search.weight import WeightsFound, mask_elements, search_weights
 
@@ -33,6 +33,7 @@ __all__ = [
     "fastest_engine",
     "mask_elements",
     "parse_target",
+    "price_of",
     "search_gradually",
     "search_weights",
 ]

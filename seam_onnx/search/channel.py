@@ -77,11 +77,12 @@ class ChannelSearch:
         step: widths stay multiples of this.
         check: called with each masked model and its pruned form.
         observer: told of every step.
+        whole: cost of the original, where that is not the base's.
     """
 
     def __init__(
         self, base: Model, logits: str, views: Views, aim: Aim, recipe: Recipe, recover: str, step: int,
-        check: Check, observer: Observer = silent,
+        check: Check, observer: Observer = silent, whole: float | None = None,
     ) -> None:  # fmt: skip
         self.aim, self.recipe, self.recover, self.check, self.observer = aim, recipe, recover, check, observer
         self.training = Training(base, logits, views, recipe)
@@ -89,7 +90,13 @@ class ChannelSearch:
         self.model = self.rounds.base
         self.original = self.training.lowered(self.model)
         self.cutter = Cutter(
-            self.original, self.training, self.rounds, aim.price, price_of(base, aim.price), step, recover
+            self.original,
+            self.training,
+            self.rounds,
+            aim.price,
+            price_of(base, aim.price) if whole is None else whole,
+            step,
+            recover,
         )
         self.total, self.done = self.training.total, 0
         self.curve: list[Point] = []
