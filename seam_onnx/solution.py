@@ -51,8 +51,6 @@ class Solution:
     that."""
     values: Values = field(default_factory=dict)
     """Contents of those initializers of the pruned model that are not just what is left of the original's."""
-    convolved: bool = False
-    """Whether shortcuts were written as convolutions before anything was masked, see `seam_onnx.surgery.shortcuts`."""
     width_step: int = 1
     """Widths are multiples of this where what is dead by itself goes."""
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -65,6 +63,8 @@ class Solution:
     """What the pruned model says of itself beside its labels and source, see `seam_onnx.provenance`."""
     output: str = ""
     """sha256 of the pruned model's file as it was proved; empty where none was written."""
+    convolved: bool = False
+    """Whether shortcuts were written as convolutions before anything was masked, see `seam_onnx.surgery.shortcuts`."""
 
     def digest(self) -> str:
         """Hex sha256 of what shapes the model: everything but kept, accuracy, facts and output."""
