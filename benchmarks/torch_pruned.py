@@ -150,10 +150,8 @@ class Pruning:
         columns = torch.arange(len(views.order))
         trainer = Trainer(self.net.train(), recipe, clock, engine=views.engine, columns=columns)
         period = max(self.training.epoch, steps // READINGS) if choose else steps
-        samples = len(views.task.val)
-        return cycle(trainer, self.training.batches, period, lambda: None, lambda: evaluate(self.net, views), samples)[
-            1
-        ]
+        batches, samples = self.training.batches, len(views.task.val)
+        return cycle(trainer, batches, period, lambda: None, lambda: evaluate(self.net, views), samples)[1]
 
 
 def narrowest(net: ResNet, width: int) -> ResNet:

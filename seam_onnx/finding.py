@@ -109,16 +109,8 @@ def search(setup: Setup, engine: Engine) -> Outcome:
     channel, recipe, seam = setup.request.granularity == "channel", setup.request.recipe, setup.request.seam
     seed, mix = recipe.seed if channel else seam.seed, recipe.mix if channel or seam.schedule == "gradual" else 0.0
     computing = PLAIN if published(setup.request) else engine
-    views = Views(
-        setup.task,
-        setup.preprocess,
-        answers(setup.judge, setup.teacher, engine),
-        setup.teacher.device,
-        seed,
-        recipe.views,
-        mix,
-        computing,
-    )
+    taught = answers(setup.judge, setup.teacher, engine)
+    views = Views(setup.task, setup.preprocess, taught, setup.teacher.device, seed, recipe.views, mix, computing)
     return find_channels(setup, views) if channel else find_weights(setup, views)
 
 

@@ -20,8 +20,10 @@ from seam_onnx.data import PreprocessFlags
 from seam_onnx.errors import DataError, ModelError, PathError, UsageError
 from seam_onnx.pipeline import Request, choose_device, reengineer
 from seam_onnx.progress import Event
+from seam_onnx.rebuild import apply_solution
 from seam_onnx.report import Report
 from seam_onnx.search import Recipe, SeamRecipe
+from seam_onnx.solution import masks_beside, read_solutions
 
 ARRAYS = DIGITS.parent / "data.npz"
 FAST = Recipe(least=60, epochs=1, rounds=2, views=1, proposals=2)
@@ -344,6 +346,10 @@ def test_a_real_resnet_of_either_exporter(exporter, cifar, tmp_path):
     assert report.proof.test.restricted.value > 0.8
     assert report.after.macs <= 0.3 * report.before.macs
     assert onnx.load(report.output).opset_import[0].version == onnx.load(model).opset_import[0].version
+    assert report.search.convolved
+    (first, *_) = read_solutions(masks_beside(Path(report.output)))
+    apply_solution(model, first, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == Path(report.output).read_bytes()
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from laws import dropped, removal_gap
 
 from seam_onnx.channels import analyze
+from seam_onnx.finding import shrinks
 from seam_onnx.model import Model, load
 from seam_onnx.surgery import channel_masks
 from seam_onnx.surgery.shortcuts import convolved
@@ -63,6 +64,14 @@ def test_the_same_outputs_whatever_is_skipped_and_padded(channels, before, after
 def test_what_is_no_such_shortcut_stays(changed):
     model = shortcut(**changed)
     assert convolved(model) is model
+
+
+@pytest.mark.parametrize(
+    ("target", "smaller"),
+    [("macs=1", False), ("params=1", False), ("macs=0.9", True), ("latency=1", True), ("max-drop=0", True)],
+)
+def test_a_target_that_asks_for_all_leaves_shortcuts_alone(target, smaller):
+    assert shrinks(target) == smaller
 
 
 def test_weights_are_ones_and_zeros():
