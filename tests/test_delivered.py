@@ -19,7 +19,7 @@ from seam_onnx.report import Report, SeedRun, Spread
 from seam_onnx.request import Recipe, Request
 from seam_onnx.search import Engine, engines, fastest_engine
 from seam_onnx.solution import masks_beside, read_solutions
-from seam_onnx.validate import Interval, Latency, layer_times
+from seam_onnx.validate import Comparison, Interval, Latency, layer_times
 
 SHORT = Recipe(epochs=1, least=8, rounds=1, views=1, proposals=1)
 
@@ -111,6 +111,16 @@ def test_a_latency_that_the_full_timing_denies_is_not_called_met(tmp_path, monke
     report = prune(tmp_path, target="latency=0.5", recover="none")
     assert not report.search.met
     assert report.search.unmet == "timed in full, it takes 70.0% of the original's p50 (69.0% to 71.0%)"
+
+
+def test_a_search_believes_a_latency_at_the_far_end_of_its_interval(monkeypatch):
+    interval = Interval(0.3, 0.5)
+    monkeypatch.setattr(Judge, "timed", lambda self, model, seconds: timing_of(0.4, interval))
+    assert Judge.latency_ratio(object.__new__(Judge), load(DIGITS / "model.onnx")) == interval.high
+
+
+def timing_of(ratio: float, interval: Interval) -> Latency:
+    return Latency((), (Comparison("pruned", "original", 1, ratio, interval, "faster"),), (), 0)
 
 
 def test_layers_are_measured_before_a_search_for_milliseconds(tmp_path, monkeypatch, quick):
