@@ -21,7 +21,7 @@ from seam_onnx.channels.trace import Trace
 from seam_onnx.errors import SeamError
 from seam_onnx.model import Model
 from seam_onnx.ops import Array, Labels, Walk, find
-from seam_onnx.ops.contraction import channel_constants, contracted, fold_site, kind, read_axis
+from seam_onnx.ops.constants import channel_constants, contracted, fold_site, kind, read_axis
 from seam_onnx.quantized import is_weight, weight_array
 
 __all__ = ["Constants", "Site", "carrier", "combined", "constants_of", "needed", "sites", "summands"]

@@ -1,6 +1,7 @@
 """The table of ops. Importing this package fills it."""
 
 from seam_onnx.ops import (
+    activations,
     attention,
     contraction,
     einsum,
@@ -12,6 +13,7 @@ from seam_onnx.ops import (
     matmul,
     microsoft,
     normalization,
+    parts,
     pooling,
     quantization,
     recurrent,
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 FAMILIES = (
-    attention, contraction, einsum, elementwise, gather, joining, layout, logic, matmul, microsoft, normalization, pooling,
-    quantization, recurrent, reduction, resample, rotary, shape, transposed,
+    activations, attention, contraction, einsum, elementwise, gather, joining, layout, logic, matmul, microsoft,
+    normalization, parts, pooling, quantization, recurrent, reduction, resample, rotary, shape, transposed,
 )  # fmt: skip
 """One file each; what a new op is added to."""

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from seam_onnx.ops.contraction import finish, letters
+from seam_onnx.ops.constants import letters
+from seam_onnx.ops.contraction import finish
 from seam_onnx.ops.matmul import product
 from seam_onnx.ops.reduction import zero_nothing
 from seam_onnx.ops.registry import Family, op

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from seam_onnx.ops.contraction import channel_constants
+from seam_onnx.ops.constants import channel_constants
 from seam_onnx.ops.mixing import mix_axes
 from seam_onnx.ops.registry import Constants, Family, op
 from seam_onnx.ops.walk import Array, Labels, Walk, compress, none

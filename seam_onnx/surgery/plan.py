@@ -12,7 +12,7 @@ from seam_onnx.channels import Alive, Channels
 from seam_onnx.channels.liveness import Constants, Site, carrier, combined, constants_of, needed, sites, summands
 from seam_onnx.model import Model
 from seam_onnx.ops import Array, Labels, find
-from seam_onnx.ops.contraction import added
+from seam_onnx.ops.constants import added
 from seam_onnx.surgery.small import Indices, Small, walk_small
 
 __all__ = ["Merge", "PrunePlan", "plan_channels", "plan_removal"]

@@ -8,11 +8,13 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seam_onnx.fold import free_name, new_initializer, rewrite, set_initializer
+from seam_onnx.fold import free_name, new_initializer, rewrite
 from seam_onnx.model import Model
 from seam_onnx.ops import Array
-from seam_onnx.ops.contraction import kind
+from seam_onnx.ops.constants import kind
 from seam_onnx.quantized import stored
+from seam_onnx.surgery.leftovers import bypass_neutral, drop_leftovers
+from seam_onnx.surgery.operands import give, rewrite_operand
 from seam_onnx.surgery.plan import Merge, PrunePlan
 from seam_onnx.surgery.small import Indices
 
@@ -36,9 +38,7 @@ def remove_channels(model: Model, plan: PrunePlan) -> Model:
     for name, addition in plan.folded.items():
         add_to_output(graph, nodes[name], addition)
     replace(graph, plan.replaced, model)
-    drop_empty(graph, plan)
-    drop_identities(graph, {**model.shapes.dims, **plan.dims})
-    drop_repeats(graph)
+    drop_leftovers(graph, model.shapes.dims, plan.dims)
     tidy(proto, plan)
     return model.edited(proto)
 
@@ -114,98 +114,6 @@ def take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     old.name, old.shape = name, None
 
 
-def rewrite_operand(
-    graph: ir.Graph, node: ir.Node, index: int, entries: Mapping[int, int], known: Mapping[str, Array]
-) -> None:
-    """Give a node its own copy of an integer operand with some entries changed; 0 and -1 keep their meaning.
-
-    A shape that is computed at run time keeps its computation, and the changed entries are put over it. An operand that
-    was left out (the sizes of a Split) takes the place of the attribute `num_outputs`.
-    """
-    value = node.inputs[index] if index < len(node.inputs) else None
-    name = f"{node.name}.{index}"
-    if value is None:
-        node.resize_inputs(max(len(node.inputs), index + 1))
-        size = max(entries) + 1
-        node.attributes.pop("num_outputs", None)
-        node.replace_input_with(
-            index, new_initializer(graph, name, np.array([entries[k] for k in range(size)], np.int64))
-        )
-    elif value.const_value is not None:
-        array = value.const_value.numpy().copy()
-        changed = rewritten(node, array, entries)
-        if not np.array_equal(changed, array):
-            give(graph, node, index, name, changed)
-    else:
-        put_over(graph, node, index, value, known[str(value.name)], entries)
-
-
-def give(graph: ir.Graph, node: ir.Node, index: int, name: str, array: Array) -> None:
-    """Write over an initializer that the node alone reads; another operand is replaced by an initializer of this name."""
-    value = node.inputs[index]
-    if value is not None and value.const_value is not None and len(value.uses()) == 1 and not value.is_graph_output():
-        set_initializer(graph, str(value.name), array)
-    else:
-        node.replace_input_with(index, new_initializer(graph, name, array))
-
-
-def rewritten(node: ir.Node, array: Array, entries: Mapping[int, int]) -> Array:
-    """The operand with its new entries; of a Reshape's, those that say 0 or -1 stay."""
-    changed = array.copy()
-    for k, size in entries.items():
-        if node.op_type != "Reshape" or array[k] > 0:
-            changed[k] = size
-    return changed
-
-
-def put_over(
-    graph: ir.Graph, node: ir.Node, index: int, value: ir.Value, known: Array, entries: Mapping[int, int]
-) -> None:
-    """Insert `computed * others + new` in front of the operand (Where only exists since opset 9), or change what is there.
-
-    Of a Reshape's entries those that say 0 or -1 stay, unless another one becomes the -1.
-    """
-    every = node.op_type != "Reshape" or -1 in entries.values()
-    new = {k: size for k, size in entries.items() if every or known[k] > 0}
-    others = np.array([int(k not in new) for k in range(len(known))], np.int64)
-    sizes = np.array([new.get(k, 0) for k in range(len(known))], np.int64)
-    if (there := scaled_and_shifted(value)) is not None:  # by an earlier removal
-        scale, shift = there
-        set_initializer(graph, str(scale.name), scale.numpy() * others)
-        set_initializer(graph, str(shift.name), shift.numpy() * others + sizes)
-        return
-    for op_type, numbers in {"Mul": others, "Add": sizes}.items() if new else ():
-        name = f"{node.name}.{index}.{op_type.lower()}"
-        constant = new_initializer(graph, name, numbers)
-        step = ir.node(op_type, [value, constant], name=free_name(graph, name))
-        step.outputs[0].name = free_name(graph, f"{name}.sizes")
-        graph.insert_before(node, step)
-        value = step.outputs[0]
-    node.replace_input_with(index, value)
-
-
-def scaled_and_shifted(value: ir.Value) -> tuple[ir.TensorProtocol, ir.TensorProtocol] | None:
-    """The constants of a value that is v * scale + shift and read, with them, by one node alone."""
-    found: list[ir.TensorProtocol] = []
-    for op_type in ("Add", "Mul"):
-        node = value.producer()
-        if node is None or node.op_type != op_type or len(value.uses()) != 1 or value.is_graph_output():
-            return None
-        first, second = node.inputs
-        tensor = None if second is None else second.const_value
-        if (
-            first is None
-            or second is None
-            or tensor is None
-            or len(second.uses()) != 1
-            or tensor.dtype != ir.DataType.INT64
-        ):
-            return None
-        found.insert(0, tensor)
-        value = first
-    return found[0], found[1]
-
-
 def add_to_output(graph: ir.Graph, node: ir.Node, addition: Array) -> None:
     """Fold constants into a node's bias, given one of its own; MatMul, which has none, is followed by an Add."""
     weight = node.inputs[1]
@@ -249,50 +157,6 @@ def replace(graph: ir.Graph, contents: Mapping[str, Array], model: Model) -> Non
                     if value is made[name]:
                         node.replace_input_with(index, new)
                 bypass_neutral(node, new, model)
-
-
-def bypass_neutral(node: ir.Node, constant: ir.Value, model: Model) -> None:
-    """Let the readers of x + 0 or x * 1 read x, unless that is an output of the model."""
-    neutral = {"Add": 0.0, "Mul": 1.0}.get(node.op_type)
-    tensor = constant.const_value
-    if neutral is None or tensor is None or node.outputs[0].is_graph_output() or not (tensor.numpy() == neutral).all():
-        return
-    (other,) = [v for v in node.inputs if v is not constant]
-    if other is not None and model.shapes.dims.get(str(other.name)) == model.shapes[node.outputs[0]]:
-        node.outputs[0].replace_all_uses_with(other)
-
-
-def drop_empty(graph: ir.Graph, plan: PrunePlan) -> None:
-    """A Concat no longer reads operands that lost their last channel."""
-    for node in graph:
-        if node.op_type == "Concat":
-            kept = [v for v in node.inputs if v is None or 0 not in plan.dims.get(str(v.name), ())]
-            if len(kept) < len(node.inputs):
-                for index, value in enumerate(kept):
-                    node.replace_input_with(index, value)
-                node.resize_inputs(len(kept))
-
-
-def drop_identities(graph: ir.Graph, dims: Mapping[str, tuple[int, ...]]) -> None:
-    """Let the readers of a Gather of everything in order, and of a Pad of nothing, read its operand."""
-    for node in graph:
-        x = node.inputs[0] if node.inputs else None
-        operand = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] is not None else None
-        if x is None or operand is None or node.op_type not in ("Gather", "Pad") or node.outputs[0].is_graph_output():
-            continue
-        array = operand.numpy()
-        size = dims.get(str(x.name), (0,))[node.attributes.get_int("axis", 0) if node.op_type == "Gather" else 0]
-        if np.array_equal(array, np.arange(size)) if node.op_type == "Gather" else not array.any():
-            node.outputs[0].replace_all_uses_with(x)
-
-
-def drop_repeats(graph: ir.Graph) -> None:
-    """Let the readers of a Relu of a Relu read the first: what is left where a branch between two has gone."""
-    for node in graph:
-        x = node.inputs[0] if node.op_type == "Relu" else None
-        before = x.producer() if x is not None else None
-        if x is not None and before is not None and before.op_type == "Relu" and not node.outputs[0].is_graph_output():
-            node.outputs[0].replace_all_uses_with(x)
 
 
 def tidy(proto: ir.Model, plan: PrunePlan) -> None:
