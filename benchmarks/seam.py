@@ -27,7 +27,7 @@ import torch
 from page import put
 from subsets import MEAN, STD, halves
 
-from seam_onnx.finding import answers, weights_found
+from seam_onnx.finding import teacher_logits, weights_found
 from seam_onnx.judge import Judge
 from seam_onnx.model import load, save
 from seam_onnx.outcome import Setup
@@ -138,7 +138,7 @@ def run(model: Path, labels: str, way: str, data: Path, val: Path, work: Path) -
         return torch.zeros(len(x), task.wanted.classes)
 
     with fastest_engine(teacher.module, probe) as engine:
-        taught = nobody if schedule == "published" else answers(judge, teacher, engine)
+        taught = nobody if schedule == "published" else teacher_logits(judge, teacher, engine)
         mix = request.recipe.mix if schedule == "gradual" else 0.0
         views = Views(task, preprocess, taught, device, request.seam.seed, VIEWS[schedule], mix, engine)
         row = searched(Setup(request, whole, task, preprocess, teacher, judge, 1, silent), views, base)

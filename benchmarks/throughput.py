@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from seam_onnx.data import Dataset, Splits, resolve
-from seam_onnx.finding import answers
+from seam_onnx.finding import teacher_logits
 from seam_onnx.judge import Judge
 from seam_onnx.labels import Wanted
 from seam_onnx.lowering import lower
@@ -54,7 +54,7 @@ def views_of(model: Model, given: argparse.Namespace, device: torch.device, engi
     preprocess = replace(resolve((None, given.channels, given.size, given.size)), augment=("crop", "flip"))
     recipe = Recipe()
     judge = Judge(model, task, preprocess, "cpu", 1, silent)
-    taught = answers(judge, Teacher(model, device), engine)
+    taught = teacher_logits(judge, Teacher(model, device), engine)
     return Views(task, preprocess, taught, device, 0, recipe.views, recipe.mix, engine), wanted
 
 

@@ -27,7 +27,7 @@ from resnet import ResNet, calibrated, loaded, multiply_adds
 from rivals import Made, macs_of
 from torch import nn
 
-from seam_onnx.finding import answers
+from seam_onnx.finding import teacher_logits
 from seam_onnx.model import Model
 from seam_onnx.outcome import Setup
 from seam_onnx.search import ChannelSearch, CostAim, Engine, Recipe, Views, evaluate, fastest_engine
@@ -66,7 +66,7 @@ def torch_pruning(setup: Setup, output: Path) -> Made:
 def beginning(setup: Setup, recipe: Recipe, engine: Engine) -> tuple[Model, Training]:
     """The network that a search has before its first cut, and what it trains with."""
     task, device = setup.task, setup.teacher.device
-    taught = answers(setup.judge, setup.teacher, engine)
+    taught = teacher_logits(setup.judge, setup.teacher, engine)
     views = Views(task, setup.preprocess, taught, device, recipe.seed, recipe.views, recipe.mix, engine)
     base = cut_head(setup.model, task.wanted.indices, rest=task.wanted.rest)
     search = ChannelSearch(

@@ -46,7 +46,7 @@ from seam_onnx.surgery.shortcuts import convolved
 from seam_onnx.teacher import Teacher
 from seam_onnx.validate import LayerTimes
 
-__all__ = ["Finding", "answers", "find", "weights_found"]
+__all__ = ["Finding", "find", "teacher_logits", "weights_found"]
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ def search(setup: Setup, engine: Engine) -> Outcome:
     channel, recipe, seam = setup.request.granularity == "channel", setup.request.recipe, setup.request.seam
     seed, mix = recipe.seed if channel else seam.seed, recipe.mix if channel or seam.schedule == "gradual" else 0.0
     computing = PLAIN if published(setup.request) else engine
-    taught = answers(setup.judge, setup.teacher, engine)
+    taught = teacher_logits(setup.judge, setup.teacher, engine)
     views = Views(setup.task, setup.preprocess, taught, setup.teacher.device, seed, recipe.views, mix, computing)
     return find_channels(setup, views) if channel else find_weights(setup, views)
 
 
-def answers(judge: Judge, teacher: Teacher, engine: Engine) -> Callable[[Tensor], Tensor]:
+def teacher_logits(judge: Judge, teacher: Teacher, engine: Engine) -> Callable[[Tensor], Tensor]:
     """The teacher's logits of samples (B, ...): by onnxruntime where torch would compute the same in float32 on the CPU.
 
     It is about twice as fast there as torch, a node at a time (docs/throughput.md).

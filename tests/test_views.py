@@ -11,7 +11,7 @@ from toys import CPU, DEEP, dataset, toy, views_of
 
 from seam_onnx.data import Dataset, Preprocess, Splits
 from seam_onnx.errors import DataError
-from seam_onnx.finding import answers
+from seam_onnx.finding import teacher_logits
 from seam_onnx.judge import Judge
 from seam_onnx.labels import Wanted
 from seam_onnx.progress import silent
@@ -136,6 +136,6 @@ def test_onnxruntime_teaches_where_it_gives_the_same_logits(text, low, by_torch)
     model = build(text)
     teacher, x = Teacher(model, CPU), torch.from_numpy(dataset(70, 3).x)
     judge = Judge(model, toy(0, 1), Preprocess(size=(8, 8)), "cpu", 1, silent)
-    found = answers(judge, teacher, Engine(1, low))
+    found = teacher_logits(judge, teacher, Engine(1, low))
     assert (found is teacher) == by_torch
     assert torch.allclose(found(x), teacher(x), atol=1e-4)
