@@ -1,5 +1,6 @@
 """What a search is after: which size comes next, what is recovered, and how another aim goes on."""
 
+import math
 from dataclasses import replace
 from itertools import count
 
@@ -81,7 +82,7 @@ def test_a_latency_that_is_nearly_met_is_not_overshot():
         (CostAim("macs", 0.4, 5), 2),
         (CostAim("macs", 0.1, 5), 4),
         (LatencyAim(0.8, lambda model: 0.3), 1),
-        (LatencyAim(0.6, lambda model: 0.3), 1),
+        (LatencyAim(0.6, lambda model: 0.3), 4),
         (LatencyAim(0.2, lambda model: 0.3), 4),
         (DropAim(0.92), 2),
         (DropAim(0.99), 1),
@@ -106,6 +107,36 @@ def test_a_latency_is_approached_until_it_is_met():
     assert LatencyAim(0.05, lambda model: 0.3).candidates(more) == [more[4]]
     assert aim.measured(found[0]).latency == 0.3
     assert [aim.holds(point) for point in found] == [False, True, True]
+
+
+def test_a_latency_that_fell_too_far_is_approached_from_above():
+    aim = LatencyAim(0.4, lambda model: 0.3)
+    assert aim.next(visited((0.8, 0.9, 0.6), (0.4, 0.8, 0.2), (0.2, 0.8, 0.1))) == pytest.approx(0.6)
+    assert aim.next(visited((0.8, 0.9, 0.41), (0.4, 0.8, 0.2))) == pytest.approx(0.76)
+    assert aim.next(visited((0.5, 0.9, 0.2))) == pytest.approx(0.625)  # from the original, whose latency is 1
+    assert aim.next(visited((0.8, 0.9, 0.41), (0.73, 0.8, 0.2))) is None  # nothing fits in between
+    assert aim.next(visited((0.8, 0.9, math.inf), (0.4, 0.8, 0.2))) is None
+    assert aim.next(visited((0.8, 0.9, 0.6), (0.4, 0.8, 0.37))) is None
+
+
+@pytest.mark.parametrize(("ratio", "steep"), [(0.5, 3), (0.6, 4)])
+def test_a_search_that_fell_too_far_goes_back(ratio, steep):
+    """Latency is a power of the multiply-adds' share: the first step, to the ratio itself, is far too fast."""
+    model, task = build(DEEP), toy(0, 1, 2)
+    base = cut_head(model, task.wanted.indices, rest=False)
+    whole, order = price_of(base, macs), []
+
+    def measure(model: Model) -> float:
+        order.append(price_of(model, macs) / whole)
+        return order[-1] ** steep
+
+    found = searched(base, views_of(model, task), LatencyAim(ratio, measure), SHORT)
+    sizes = [point.kept for point in found.visited]
+    assert found.met
+    assert sizes == sorted(sizes, reverse=True)
+    assert order[1] == order[0] < order[2]  # measured again, then from above
+    assert found.chosen.kept == max(size for size in sizes if size**steep <= ratio) > order[0]
+    contents_of_twin(remove_masked(base, found.chosen.masks).pruned, found.chosen.model)
 
 
 def test_a_drop_is_followed_to_its_floor_and_back():

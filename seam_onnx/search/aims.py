@@ -1,8 +1,9 @@
 """What a search is after, and how it gets there: which size to try next, and which of the sizes tried is the answer.
 
 An aim sees what was visited so far, largest first, and names the next size as a share of the original's cost (or None: it
-has seen enough). Then it lists candidates to recover, best first and at least one, and says whether a recovered one will do.
-Of what another aim visited it would itself have come past the first few (`way`), and goes on from there.
+has seen enough), to which the search comes from the smallest that is larger. Then it lists candidates to recover, best first
+and at least one, and says whether a recovered one will do. Of what another aim visited it would itself have come past the
+first few (`way`), and goes on from there.
 """
 
 import dataclasses
@@ -29,6 +30,8 @@ SLACK = 0.025
 """Accuracy that recovery may give back beyond what a round's training reaches; 2.8 points were seen on CIFAR-10."""
 NEAR = 0.9
 """Share of a ratio that was asked for from which on a network found for another counts as an answer."""
+LEAST = 0.95
+"""Share of a network that the next smaller one is, at most."""
 RETRIES = 3
 """Candidates that are recovered, at most."""
 
@@ -139,13 +142,29 @@ class LatencyAim:
     metric: str = "latency"
 
     def next(self, visited: Sequence["Visited"]) -> float | None:
-        """As much smaller as the latency still has to fall, between a twentieth and a half at a time."""
+        """As much smaller as the latency still has to fall, between a twentieth and a half at a time.
+
+        Where the largest that is fast enough is faster than it has to be, between it and the next larger one.
+        """
         if not visited:
-            return max(0.5, min(0.95, self.ratio))
-        last = visited[-1]
-        if last.latency is None or last.latency <= self.ratio or last.kept <= SMALLEST:
+            return self.step(1.0, 1.0)
+        place = next((k for k, point in enumerate(visited) if self.holds(point)), len(visited))
+        larger = visited[place - 1] if place else None
+        kept, latency = (1.0, 1.0) if larger is None else (larger.kept, larger.latency)
+        if latency is None:
             return None
-        return float(last.kept * max(0.5, min(0.95, self.ratio / last.latency)))
+        if place == len(visited):
+            return None if kept <= SMALLEST else self.step(kept, latency)
+        fast = visited[place]
+        if fast.latency is None or self.near(fast):
+            return None
+        share = (latency - self.ratio) / (latency - fast.latency)
+        size = min(kept - share * (kept - fast.kept), kept * LEAST)
+        return size if size * LEAST > fast.kept else None
+
+    def step(self, kept: float, latency: float) -> float:
+        """The next size after one of this latency."""
+        return kept * max(0.5, min(LEAST, self.ratio / latency))
 
     def measured(self, point: "Visited") -> "Visited":
         """With its latency."""

@@ -125,21 +125,30 @@ class ChannelSearch:
         """Make the last of these networks the present one, or else the original."""
         if visited:
             self.rounds.begin(visited[-1].masks)
+        else:
+            self.rounds.restart(self.rounds.channels.everything())
         self.model = visited[-1].model if visited else self.rounds.base
 
     def shrunk(self, begun: Sequence[Visited]) -> list[Visited]:
-        """These networks, and those by which the search goes on from the last of them, the present one.
+        """These networks, the last of which is the present one, and those by which the search goes on, largest first.
 
-        Before the search ends all are measured again: a timing that was disturbed would rule a network out, or be believed.
+        Before it ends or goes back all are measured again: a disturbed timing would rule a network out, or be believed.
         """
         visited = list(begun)
         while True:
-            if (goal := self.aim.next(visited)) is None:
+            goal = self.aim.next(visited)
+            if goal is None or (visited and goal > visited[-1].kept):
                 visited = [self.aim.measured(point) for point in visited]
                 goal = self.aim.next(visited)
-            if goal is None or not self.shrink(goal):
+            if goal is None:
                 return visited
-            visited.append(self.aim.measured(self.here(self.rounds.masks())))
+            larger = [point for point in visited if point.kept > goal]
+            smaller = visited[len(larger) :]
+            if self.model is not (larger[-1].model if larger else self.rounds.base):
+                self.begin(larger)
+            if not self.shrink(goal) or (smaller and self.kept() <= smaller[0].kept):
+                return visited
+            visited = [*larger, self.aim.measured(self.here(self.rounds.masks())), *smaller]
 
     def shrink(self, goal: float) -> bool:
         """Shrink the present network to a share `goal` of the original; whether that was possible."""
