@@ -1,4 +1,4 @@
-"""Activations with a formula of their own; those that torch has under one name are in elementwise.py."""
+"""Activations with attributes or further operands; those that only have a name in torch are in elementwise.py."""
 
 from typing import Any
 

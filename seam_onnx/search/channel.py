@@ -89,15 +89,8 @@ class ChannelSearch:
         self.rounds = Rounds(base, step)
         self.model = self.rounds.base
         self.original = self.training.lowered(self.model)
-        self.cutter = Cutter(
-            self.original,
-            self.training,
-            self.rounds,
-            aim.price,
-            price_of(base, aim.price) if whole is None else whole,
-            step,
-            recover,
-        )
+        whole = price_of(base, aim.price) if whole is None else whole
+        self.cutter = Cutter(self.original, self.training, self.rounds, aim.price, whole, step, recover)
         self.total, self.done = self.training.total, 0
         self.curve: list[Point] = []
 
