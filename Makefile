@@ -13,8 +13,9 @@ demo: $(STAMP)
 # One thread a process: the networks in the tests are small, and the cores may be busy.
 test test-slow: export OMP_NUM_THREADS := 1
 
+# In the order of their names: xdist would begin with the files of most tests, and the longest have few.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
