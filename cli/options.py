@@ -17,8 +17,9 @@ import typer
 from typer.core import TyperCommand
 
 from seam_onnx.errors import UsageError
+from seam_onnx.keys import Key, keys_of
 from seam_onnx.request import Request
-from seam_onnx.settings import Key, Setting, Settings, keys_of
+from seam_onnx.settings import Setting, Settings
 from seam_onnx.values import core
 
 __all__ = ["COMMON", "PREPROCESSING", "PRUNE", "Grouped", "flag", "report_path", "sizes", "with_options"]

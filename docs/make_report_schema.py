@@ -9,8 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from seam_onnx.keys import docstrings
 from seam_onnx.report import SCHEMA_VERSION, Report
-from seam_onnx.settings import docstrings
 
 NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}
 """JSON has no infinity: `to_json` writes such numbers as strings."""

@@ -14,10 +14,10 @@ from typing import Any, Final, Literal, get_origin
 import yaml
 
 from seam_onnx.data import resolve
+from seam_onnx.keys import Key, keys_of
 from seam_onnx.labels import names_from_metadata
 from seam_onnx.model import Model
 from seam_onnx.request import Request
-from seam_onnx.settings import Key, keys_of
 from seam_onnx.surgery import classes
 from seam_onnx.values import core, kind, plain
 

@@ -15,9 +15,9 @@ from seam_onnx.errors import PathError
 from seam_onnx.figures import PRUNE, report_figures
 from seam_onnx.gate_text import parse_gates
 from seam_onnx.gates import Gate, check
+from seam_onnx.keys import keys_of
 from seam_onnx.report import Report
 from seam_onnx.request import STDOUT, Delivery, Request
-from seam_onnx.settings import keys_of
 from seam_onnx.solution import masks_beside
 
 __all__ = ["check_delivery", "check_files", "deliver"]

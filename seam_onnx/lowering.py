@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import torch
-from onnx2torch.node_converters.registry import get_converter
-from onnx2torch.onnx_graph import OnnxGraph
 from torch import Tensor, fx, nn
 
+from seam_onnx.conversion import converted
 from seam_onnx.errors import UnsupportedOpError
 from seam_onnx.fold import store
 from seam_onnx.masks import Mask, MaskSet
@@ -223,39 +221,6 @@ def plain(value: ir.Value | None) -> np.ndarray | None:
 def pick(outputs: Any, index: int) -> Any:
     """One output of a node; of a node that computes a single tensor only the first exists."""
     return outputs[index] if isinstance(outputs, tuple | list) else (outputs if index == 0 else None)
-
-
-def converted(model: Model, node: ir.Node) -> tuple[nn.Module, set[str]]:
-    """The node by onnx2torch, with the names of the operands its module takes; tried from the model's opset downwards."""
-    constants = [v for v in node.inputs if v is not None and v.const_value is not None]
-    graph = OnnxGraph(
-        onnx.helper.make_graph(
-            [ir.to_proto(node)],
-            "node",
-            [ir.to_proto(v) for v in node.inputs if v is not None and v.const_value is None and v.type is not None],
-            [ir.to_proto(v) for v in node.outputs if v.type is not None],
-            [ir.to_proto(v.const_value) for v in constants if v.const_value is not None],
-        )
-    )
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    (single,) = graph.nodes.values()
-    for version in range(model.proto.opset_imports.get(domain, 1), 0, -1):
-        try:
-            result = get_converter(node.op_type, version, domain)(single, graph)
-        except NotImplementedError:
-            continue
-        except Exception as error:
-            raise UnsupportedOpError(
-                f"node {node.name!r}",
-                f"onnx2torch cannot convert this {node.op_type} ({error})",
-                "add a lowering, see CONTRIBUTING.md",
-            ) from error
-        return result.torch_module, set(result.onnx_mapping.inputs)
-    raise UnsupportedOpError(
-        f"node {node.name!r}",
-        f"{node.op_type} (opset {model.opset}) cannot be run in torch",
-        "add a lowering, see CONTRIBUTING.md",
-    )
 
 
 def write_back(model: Model, module: Lowered) -> Model:

@@ -18,8 +18,9 @@ import yaml
 
 from seam_onnx.data.names import read_text
 from seam_onnx.errors import UsageError
+from seam_onnx.keys import Key, keys_of
 from seam_onnx.request import Request
-from seam_onnx.settings import Key, Setting, Settings, dump, keys_of, nearest, recipe_hash
+from seam_onnx.settings import Setting, Settings, dump, nearest, recipe_hash
 from seam_onnx.values import Labels, core
 
 __all__ = ["dump", "load_recipe", "parse_sets", "recipe_hash", "recipe_settings"]

@@ -17,9 +17,10 @@ from seam_onnx_cli.options import PRUNE, flag
 
 from seam_onnx.errors import PathError, UsageError
 from seam_onnx.hyperparameters import Recipe
+from seam_onnx.keys import keys_of
 from seam_onnx.recipe import load_recipe, parse_sets, recipe_settings
 from seam_onnx.request import Request
-from seam_onnx.settings import dump, keys_of
+from seam_onnx.settings import dump
 
 MODEL, DATA = DIGITS / "model.onnx", DIGITS / "data.npz"
 WHOLE = """\

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from refusals import refusal
 
 from seam_onnx.errors import UsageError
-from seam_onnx.settings import Setting, Settings, dump, keys_of, recipe_hash
+from seam_onnx.keys import keys_of
+from seam_onnx.settings import Setting, Settings, dump, recipe_hash
 from seam_onnx.values import Above, Count, Labels, Natural, Positive, Share, kind, plain, read
 
 Word = Literal["crop", "flip"]
