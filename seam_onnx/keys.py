@@ -22,7 +22,7 @@ from typing import Any, Final, get_type_hints
 
 from seam_onnx.values import plain
 
-__all__ = ["Key", "Place", "docstrings", "in_words", "keys_of"]
+__all__ = ["Key", "Place", "as_typed", "docstrings", "keys_of"]
 
 _NOTHING: Final[tuple[Any, ...]] = (None, False, "", [], {})
 """Defaults that go without saying."""
@@ -76,7 +76,7 @@ class Key:
         for place in self.places:
             if place.default is not MISSING and plain(place.default) not in _NOTHING:
                 case = f"{place.when[-1][1]}: " if place.when and found else ""
-                found.setdefault(in_words(place.default), case)
+                found.setdefault(as_typed(place.default), case)
         return "; ".join(case + text for text, case in found.items())
 
     def waits(self) -> int:
@@ -123,16 +123,12 @@ def _default(field: Field[Any]) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
-def in_words(value: Any) -> str:
-    """A value as one would type it."""
+def as_typed(value: Any) -> str:
+    """A value as one would type it for an option."""
     value = plain(value)
-    return (
-        ",".join(map(str, value))
-        if isinstance(value, list)
-        else str(value).lower()
-        if value in (True, False)
-        else str(value)
-    )
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from seam_onnx.errors import UsageError
-from seam_onnx.keys import Key, Place, in_words, keys_of
+from seam_onnx.keys import Key, Place, as_typed, keys_of
 from seam_onnx.values import kind, plain, read
 
 __all__ = ["Setting", "Settings", "dump", "nearest", "recipe_hash"]
@@ -79,7 +79,7 @@ def _read(place: Place, given: Setting) -> Any:
         shown = given.value if isinstance(given.value, str) else plain(given.value)
         do = "correct it, or leave it out" if place.default is not MISSING else "correct it"
         if place.default not in (MISSING, None) and plain(place.default) not in ({}, []):
-            do = f"the default is {in_words(place.default)}"
+            do = f"the default is {as_typed(place.default)}"
         raise UsageError(f"{given.origin} {shown!r:.80}", f"is not {kind(place.hint)}", do) from error
 
 
